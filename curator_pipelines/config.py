@@ -1,0 +1,85 @@
+"""The settings of a curation: what `key=value` overrides reach. What they mean together is argued in english.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from glide_nemo.errors import GlideError
+
+EXTRACTORS = ("resiliparse", "justext", "trafilatura")
+EXECUTORS = ("local", "ray")
+HOW_IT_RUNS = ("executor", "workers")  # not what comes out: changing them does not make another corpus
+
+
+@dataclass
+class Quality:
+    """Thresholds of the heuristic filters. Shares are between 0 and 1."""
+
+    min_words: int = 50
+    max_words: int = 100_000
+    min_mean_word_length: float = 3.0
+    max_mean_word_length: float = 10.0
+    max_word_length: int = 1000
+    max_symbol_to_word: float = 0.1
+    max_bullet_lines: float = 0.9
+    max_ellipsis_lines: float = 0.3
+    min_words_with_letters: float = 0.8
+    min_common_words: int = 2
+    max_non_alphanumeric: float = 0.25
+    max_numbers: float = 0.15
+    max_urls: float = 0.2
+    max_lines_without_end_mark: float = 0.85
+    max_boilerplate: float = 0.4
+    min_unique_lines: float = 0.7
+    min_unique_line_characters: float = 0.8
+    max_top_2gram: float = 0.20
+    max_top_3gram: float = 0.18
+    max_top_4gram: float = 0.16
+    max_duplicate_5gram: float = 0.15
+    max_duplicate_10gram: float = 0.10
+
+
+@dataclass
+class NearDuplicates:
+    """MinHash LSH: `bands` times `rows` permutations of hashed word n-grams."""
+
+    threshold: float = 0.8  # estimated Jaccard similarity from which two documents are one
+    ngram: int = 5  # words
+    bands: int = 20
+    rows: int = 13  # a pair at 0.8 meets in some band with probability 1 - (1 - 0.8**13)**20 = 0.68, at 0.9 with 0.996
+    seed: int = 1
+
+
+@dataclass
+class CurationConfig:
+    """One curation: the pipeline, what its stages ask for, and how it runs."""
+
+    pipeline: str = "curator_pipelines.english"  # module with document_stages(config) and corpus_stages(config)
+    extractor: str = "resiliparse"
+    language: str = "en"  # ISO 639-1
+    min_language_score: float = 0.65
+    max_page_bytes: int = 10_000_000  # of HTML, decoded
+    repeated_block_lines: int = 3  # a block of this many lines that stood in the document before is cut; 0: none
+    license: str = ""  # SPDX expression for every document; empty: what the crawl says
+    heldout_share: float = 0.05
+    quality: Quality = field(default_factory=Quality)
+    near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
+    partition_bytes: int = 1 << 19  # of WARC file: what one worker holds in memory, and what a kill can cost
+    executor: str = "local"
+    workers: int = 0  # processes; 0: one a CPU core
+
+    def check(self) -> None:
+        """Raises GlideError for a value that no run could use."""
+        if self.extractor not in EXTRACTORS:
+            raise GlideError(f"unknown extractor '{self.extractor}': choose one of {', '.join(EXTRACTORS)}")
+        if self.executor not in EXECUTORS:
+            raise GlideError(f"unknown executor '{self.executor}': choose one of {', '.join(EXECUTORS)}")
+        if not 0 < self.heldout_share < 1:
+            raise GlideError(
+                f"heldout_share={self.heldout_share} is no share: choose one between 0 and 1, such as 0.05"
+            )
+        if self.workers < 0:
+            raise GlideError(f"workers={self.workers} is negative: 0 uses every CPU core")
+        for name, value in (("partition_bytes", self.partition_bytes), ("max_page_bytes", self.max_page_bytes)):
+            if value < 1:
+                raise GlideError(f"{name}={value} is too small: choose a number of bytes above 0")

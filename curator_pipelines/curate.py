@@ -1,0 +1,163 @@
+"""The curate step: WARC files through a NeMo-Curator pipeline to a corpus, its held-out split and its ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from curator_pipelines import workers
+from curator_pipelines.config import HOW_IT_RUNS, CurationConfig
+from curator_pipelines.partitions import Partition, cut
+from glide_nemo import fork_server
+from glide_nemo.artifact import Artifact, Draft
+from glide_nemo.config import as_plain
+from glide_nemo.console import progress
+from glide_nemo.crawl.sources import files_of
+from glide_nemo.errors import GlideError
+from glide_nemo.steps import run_step
+
+if TYPE_CHECKING:
+    from nemo_curator.tasks import DocumentBatch
+
+WORK = "work"  # partitions done so far; removed when the corpus stands
+POLL = 0.3  # seconds
+
+
+def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str], *, force: bool = False) -> Artifact:
+    """The corpus artifact in `out`: `train/`, `heldout/` and `rejections/` as parquet.
+
+    A killed run goes on with the partitions that are missing. Which executor ran it, and on how many processes, is not
+    part of what the corpus is.
+
+    Raises GlideError where a WARC file is gone, none holds a page, or no document is left.
+    """
+    config.check()
+    settings = {key: value for key, value in as_plain(config).items() if key not in HOW_IT_RUNS}
+    inputs = {"crawl": crawl}
+    return run_step("curate", out, "corpus", settings, inputs, lambda draft: _curate(config, crawl, draft), force=force)
+
+
+def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
+    started = time.monotonic()
+    if config.executor == "local" and config.workers != 1:
+        fork_server.start(*workers.modules())
+    from curator_pipelines.corpus_record import conclude_corpus
+
+    work = draft.path / WORK
+    work.mkdir(exist_ok=True)
+    partitions = cut(files_of(crawl), config.partition_bytes, work)
+    pipeline = _pipeline_module(config.pipeline)
+    with _quiet():
+        _process_documents(config, pipeline, crawl, partitions, work)
+        batch = _process_corpus(config, pipeline, partitions, work, draft.path)
+    conclude_corpus(config, draft, batch, work, len(partitions), time.monotonic() - started)
+    shutil.rmtree(work)
+
+
+def _process_documents(
+    config: CurationConfig, pipeline: ModuleType, crawl: Artifact, partitions: Sequence[Partition], work: Path
+) -> None:
+    """Takes the partitions that are not done yet through the document stages."""
+    from nemo_curator.pipeline import Pipeline
+    from nemo_curator.tasks import FileGroupTask
+
+    from curator_pipelines.executors import make_executor
+    from curator_pipelines.stages.partition_files import WritePartition, record_path
+
+    described = {"license": config.license or crawl.metrics["license"]}
+    missing = [partition for partition in partitions if not record_path(work, partition.index).exists()]
+    tasks = [
+        FileGroupTask(
+            dataset_name=config.pipeline,
+            data=[f"{partition.path}#{partition.start}"],
+            reader_config={**as_plain(partition), **described, "source": _source(crawl, partition)},
+        )
+        for partition in missing
+    ]
+    if not tasks:
+        return
+    stages = [*pipeline.document_stages(config), WritePartition(str(work))]
+    sizes = {partition.index: (partition.end - partition.start) // 1000 for partition in partitions}
+    with _watching(work, sizes):
+        Pipeline(name=config.pipeline, stages=stages).run(make_executor(config.executor, config.workers), tasks)
+
+
+def _process_corpus(
+    config: CurationConfig, pipeline: ModuleType, partitions: Sequence[Partition], work: Path, out: Path
+) -> DocumentBatch:
+    """Takes all documents together through the corpus stages; returns the index of what is left, with its ledger."""
+    from nemo_curator.pipeline import Pipeline
+    from nemo_curator.tasks import FileGroupTask
+
+    from curator_pipelines.executors import make_executor
+    from curator_pipelines.stages.partition_files import ReadPartitions, documents_path
+    from curator_pipelines.stages.write_corpus import WriteCorpus
+
+    files = [str(documents_path(work, partition.index)) for partition in partitions]
+    stages = [ReadPartitions(), *pipeline.corpus_stages(config), WriteCorpus(str(work), str(out))]
+    (batch,) = Pipeline(name=config.pipeline, stages=stages).run(
+        make_executor(config.executor, 1), [FileGroupTask(dataset_name=config.pipeline, data=files)]
+    )
+    return batch
+
+
+def _source(crawl: Artifact, partition: Partition) -> str:
+    return crawl.metrics["source"] if crawl.metrics["source"] != "warc" else partition.name
+
+
+def _pipeline_module(name: str) -> ModuleType:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise GlideError(f"no module {name}: pipeline= names a module such as curator_pipelines.english") from error
+    for function in ("document_stages", "corpus_stages"):
+        if not hasattr(module, function):
+            raise GlideError(f"{name} has no {function}(config): see curator_pipelines/english.py")
+    return module
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """NeMo-Curator logs each stage of each batch; what a user needs to know, the progress bar says."""
+    from loguru import logger
+
+    logger.disable("nemo_curator")
+    try:
+        yield
+    finally:
+        logger.enable("nemo_curator")
+
+
+@contextlib.contextmanager
+def _watching(work: Path, sizes: dict[int, int]) -> Iterator[None]:
+    """Shows partitions as they are done, whichever executor does them: by the files that appear."""
+    from curator_pipelines.stages.partition_files import record_path
+
+    waiting = dict(sizes)
+    stop = threading.Event()
+
+    def look(advance: Callable[..., None]) -> None:
+        for index in [index for index in waiting if record_path(work, index).exists()]:
+            advance(waiting.pop(index), f"partition {len(sizes) - len(waiting)}/{len(sizes)}")
+
+    def watch(advance: Callable[..., None]) -> None:
+        while not stop.wait(POLL):
+            look(advance)
+
+    with progress("curating", sum(sizes.values()), "kB of WARC") as advance:
+        watcher = threading.Thread(target=watch, args=(advance,), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            watcher.join()
+            look(advance)

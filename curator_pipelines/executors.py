@@ -1,0 +1,133 @@
+"""How a pipeline runs: processes on this machine (LocalExecutor), or Ray Data on this machine or a cluster."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import batched
+
+import cloudpickle
+from loguru import logger
+from nemo_curator.backends.base import BaseExecutor, BaseStageAdapter
+from nemo_curator.stages.base import ProcessingStage
+from nemo_curator.tasks import EmptyTask, Task
+
+from glide_nemo.errors import GlideError
+
+CONNECT_TIMEOUT = 10.0  # seconds
+AHEAD = 4  # tasks handed to the pool for each worker, so that none waits and few lie in memory
+
+
+class LocalExecutor(BaseExecutor):
+    """Runs each initial task through all stages in one of `workers` processes; with one worker, in this process.
+
+    Curator's own executors all start Ray. Stages are set up once a process. Results come in the order of the tasks.
+    """
+
+    def __init__(self, workers: int = 0) -> None:
+        super().__init__()
+        self.workers = workers or os.cpu_count() or 1
+
+    def execute(self, stages: list[ProcessingStage], initial_tasks: list[Task] | None = None) -> list[Task]:
+        tasks = initial_tasks or [EmptyTask()]
+        if self.workers == 1 or len(tasks) == 1:
+            chain = _Chain(stages)
+            return [result for task in tasks for result in chain(task)]
+        context = multiprocessing.get_context("forkserver")  # warmed up by workers.py, where time matters
+        try:
+            with ProcessPoolExecutor(self.workers, context, _start_worker, (cloudpickle.dumps(stages),)) as pool:
+                chunks = batched(tasks, self.workers * AHEAD)
+                return [result for chunk in chunks for results in pool.map(_run, chunk) for result in results]
+        except BrokenProcessPool as error:
+            raise GlideError(
+                "a curation process died, most likely out of memory: run the same command again, it goes on; "
+                "workers=1 or a smaller partition_bytes needs less"
+            ) from error
+
+
+class _Chain:
+    """All stages of a pipeline, set up in this process."""
+
+    def __init__(self, stages: Sequence[ProcessingStage]) -> None:
+        logger.disable("nemo_curator")
+        self._adapters = [BaseStageAdapter(stage) for stage in stages]
+        for adapter in self._adapters:
+            adapter.setup_on_node()
+            adapter.setup()
+
+    def __call__(self, task: Task) -> list[Task]:
+        tasks = [task]
+        for adapter in self._adapters:
+            size = adapter.stage.batch_size or len(tasks) or 1
+            tasks = [result for group in batched(tasks, size) for result in adapter.process_batch(list(group))]
+        return tasks
+
+
+_chain: _Chain | None = None  # of a worker process
+
+
+def _start_worker(stages: bytes) -> None:
+    """`stages` come by cloudpickle, as they do in Ray: some of Curator's filters hold local functions."""
+    global _chain
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _chain = _Chain(cloudpickle.loads(stages))
+
+
+def _run(task: Task) -> list[Task]:
+    assert _chain is not None
+    return _chain(task)
+
+
+def _end_with_parent() -> None:
+    """A pool's workers outlive a parent that is killed, waiting for work for ever: this ends them."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def make_executor(name: str, workers: int) -> BaseExecutor:
+    """`local` or `ray`. Ray starts on this machine, or joins the cluster that RAY_ADDRESS names."""
+    if name == "local":
+        return LocalExecutor(workers)
+    from nemo_curator.backends.ray_data import RayDataExecutor
+
+    start_ray()  # before the executor does, which takes what runs
+    return RayDataExecutor()
+
+
+def start_ray() -> None:
+    """Starts or joins Ray with its own progress kept off the terminal. GlideError where it does not come up."""
+    _check_cluster(os.environ.get("RAY_ADDRESS", ""))
+    import ray
+    import ray.data  # sets up its loggers
+
+    for noisy in ("ray", "ray.data"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
+    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise GlideError(
+            f"Ray does not start ({reason}): check RAY_ADDRESS, or use executor=local, which needs no Ray"
+        ) from error
+
+
+def _check_cluster(address: str) -> None:
+    """GlideError where no one listens at `HOST:PORT`: Ray would end this process from C++, with a log for a reason."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return  # empty, `local` or `auto`
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
+    except OSError as error:
+        raise GlideError(
+            f"no Ray cluster at RAY_ADDRESS={address} ({error.strerror or error}): start it, or unset RAY_ADDRESS"
+        ) from error

@@ -1,0 +1,1 @@
+"""One NeMo-Curator ProcessingStage a file."""

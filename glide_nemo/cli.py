@@ -1,0 +1,162 @@
+"""`glide`: one subcommand a step. Argument parsing only; commands.py says what each does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from glide_nemo import commands
+
+OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
+FLAGS = {"--list", "--dry-run", "--force", "--debug"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command. Exit status: 0 done, 1 a check failed, 2 bad input or environment, 130 interrupted."""
+    arguments, overrides = split_arguments(list(sys.argv[1:] if argv is None else argv))
+    args = build_parser().parse_args(arguments)
+    args.overrides = overrides
+    for override in [item for item in overrides if item.startswith("out=")]:  # `out=DIR` and `--out DIR` are one
+        args.out = Path(override.removeprefix("out="))
+        overrides.remove(override)
+    from glide_nemo.errors import GlideError, from_os_error
+
+    try:
+        return args.run(args) or 0
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again, it goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone (`glide ... | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (GlideError, OSError) as error:
+        if args.debug:
+            raise
+        told = error if isinstance(error, GlideError) else from_os_error(error)
+        print(f"error: {told}", file=sys.stderr)
+        return 2
+
+
+def split_arguments(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Takes `key=value` overrides out of a command line; the value of an option (`--against hf=DIR`) is not one."""
+    arguments, overrides = [], []
+    for before, item in zip(["", *argv], argv, strict=False):
+        is_value = before.startswith("--") and before not in FLAGS and "=" not in before
+        (overrides if OVERRIDE.match(item) and not is_value else arguments).append(item)
+    return arguments, overrides
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """One subparser a command; those that run a recipe share --recipe, --list, --out, --dry-run and --force."""
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    output = argparse.ArgumentParser(add_help=False, parents=[debug])
+    output.add_argument("--out", type=Path, metavar="DIR", help="directory to write")
+    output.add_argument("--force", action="store_true", help="replace what a finished run left in --out")
+
+    recipe = argparse.ArgumentParser(add_help=False, parents=[output])
+    recipe.add_argument("--recipe", metavar="NAME", help="see --list")
+    recipe.add_argument("--list", action="store_true", help="list the recipes, one line each")
+    recipe.add_argument("--dry-run", action="store_true", help="print the whole resolved config, do nothing")
+
+    parser = argparse.ArgumentParser(
+        prog="glide",
+        description="From raw web pages to a served language model, one step a command.",
+        epilog="Settings are overridden as key=value. Each command has its own --help.",
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable, parent: argparse.ArgumentParser, summary: str) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(name, parents=[parent], help=summary, description=summary)
+        added.set_defaults(run=run)
+        return added
+
+    added = command(
+        "quickstart", commands.run_quickstart, recipe, "the whole road: crawl, train, export, certify, report"
+    )
+    _accept_warcs(added)
+
+    added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site as WARC")
+    _accept_warcs(added)
+
+    added = command("curate", commands.run_curate, recipe, "WARC files to a clean, deduplicated corpus and its ledgers")
+    added.add_argument("--crawl", type=Path, metavar="DIR", help="a crawl that `glide crawl` wrote")
+    _accept_warcs(added)
+
+    added = command("tokenizer", commands.run_tokenizer, recipe, "train a SentencePiece tokenizer on a corpus")
+    added.add_argument("--corpus", type=Path, metavar="DIR")
+
+    added = command("tokens", commands.run_tokens, output, "pack a corpus into Megatron's .bin/.idx")
+    added.add_argument("--corpus", type=Path, metavar="DIR")
+    added.add_argument("--tokenizer", type=Path, metavar="DIR")
+
+    added = command("pretrain", commands.run_pretrain, recipe, "train a recipe with Megatron-Bridge")
+    added.add_argument("--tokens", type=Path, metavar="DIR", help="packed tokens (default: the quickstart's)")
+    added.add_argument(
+        "--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from, or its ema/"
+    )
+
+    added = command("questions", commands.run_questions, output, "conversations from what a corpus documents, as JSONL")
+    added.add_argument("--corpus", type=Path, metavar="DIR")
+
+    added = command("merge", commands.run_merge, output, "sets of conversations to one: deduplicated, in stated shares")
+    _accept_data(added)
+
+    added = command("conversations", commands.run_conversations, output, "pack conversations into rows to fine-tune on")
+    added.add_argument("--tokenizer", type=Path, metavar="DIR")
+    _accept_data(added)
+
+    added = command("sft", commands.run_sft, recipe, "fine-tune a checkpoint on conversations")
+    added.add_argument("--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from")
+    _accept_data(added)
+
+    added = command("pairs", commands.run_pairs, output, "preference pairs from what a corpus documents, as JSONL")
+    added.add_argument("--corpus", type=Path, metavar="DIR")
+
+    for name in ("dpo", "orpo"):
+        added = command(name, commands.run_prefer, recipe, f"train a checkpoint on preference pairs, by {name.upper()}")
+        added.set_defaults(phase=name)
+        added.add_argument("--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from")
+        described = "JSONL with prompt, chosen and rejected, or what `glide pairs` wrote"
+        added.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help=described)
+
+    added = command("export", commands.run_export, output, "a checkpoint to Hugging Face and GGUF")
+    added.add_argument("checkpoint", type=Path, metavar="RUN", help="run or checkpoint directory")
+    added.add_argument("--to", default="hf,gguf:f16,gguf:q4_k_m", metavar="TARGETS", help="default: %(default)s")
+
+    added = command("certify", commands.run_certify, output, "compare the exports' logits with the trained model's")
+    added.add_argument("checkpoint", type=Path, metavar="RUN", help="run or checkpoint directory")
+    added.add_argument(
+        "--against", default="hf,gguf:f16,gguf:q4_k_m", metavar="TARGETS",
+        help="of the run, or hf=DIR and gguf=FILE for particular ones; default: %(default)s",
+    )  # fmt: skip
+
+    added = command("evaluate", commands.run_evaluate, output, "held-out bits per byte and an lm-eval task")
+    added.add_argument("model", type=Path, metavar="RUN", help="run or Hugging Face model directory")
+
+    added = command("report", commands.run_report, output, "one self-contained report.html from the artifacts of a run")
+    added.add_argument("directory", type=Path, metavar="RUN")
+
+    added = command("chat", commands.run_chat, debug, "talk to a model at the terminal")
+    added.add_argument("model", type=Path, metavar="RUN", help="run, model directory or .gguf file")
+    added.add_argument("--runtime", choices=("auto", "llama_cpp", "transformers"), default="auto")
+    added.add_argument("--max-tokens", type=int, default=200, metavar="N")
+    added.add_argument("--temperature", type=float, default=0.7)
+    added.add_argument("--seed", type=int, default=0)
+
+    command("doctor", commands.run_doctor, debug, "what this machine has, and what each missing piece falls back to")
+    return parser
+
+
+def _accept_warcs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--warc", type=Path, nargs="+", default=[], metavar="FILE", help="WARC files to use instead")
+
+
+def _accept_data(parser: argparse.ArgumentParser) -> None:
+    described = "JSONL in messages form, or what `glide questions` or `glide merge` wrote"
+    parser.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help=described)

@@ -1,0 +1,245 @@
+"""What each subcommand of `glide` does: reads its settings and inputs, and calls the step, imported only then."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def _configured(args: argparse.Namespace, recipes: Mapping[str, Callable[[], Any]], default: str) -> Any:
+    """The config of --recipe with the overrides applied; None where --list or --dry-run has said all there is."""
+    from glide_nemo.config import apply_overrides, as_plain
+    from glide_nemo.errors import GlideError
+
+    if args.list:
+        for name, recipe in recipes.items():
+            print(f"{name:<16} {(recipe.__doc__ or '').strip().splitlines()[0]}")
+        return None
+    name = args.recipe or default
+    if name not in recipes:
+        raise GlideError(f"unknown recipe '{name}': there are {', '.join(recipes)}")
+    config = apply_overrides(recipes[name](), args.overrides)
+    if args.dry_run:
+        print(json.dumps(as_plain(config), indent=1))
+        return None
+    return config
+
+
+def _given(args: argparse.Namespace, name: str) -> Path:
+    """The directory passed as an option that this command cannot do without."""
+    from glide_nemo.errors import GlideError
+
+    path = getattr(args, name)
+    if path is None:
+        raise GlideError(f"no --{name}: pass the directory to {'write' if name == 'out' else 'read'}")
+    return path
+
+
+def run_quickstart(args: argparse.Namespace) -> None:
+    from glide_nemo.quickstart import RECIPES, quickstart
+
+    config = _configured(args, RECIPES, "nano")
+    if config is not None:
+        quickstart(config, args.out or Path("runs/quickstart"), warcs=args.warc)
+
+
+def run_crawl(args: argparse.Namespace) -> None:
+    from glide_nemo.crawl.crawl import CrawlConfig, crawl
+
+    config = _configured(args, {"pydoc": CrawlConfig}, "pydoc")
+    if config is not None:
+        crawl(config, _given(args, "out"), warcs=args.warc, force=args.force)
+
+
+def run_curate(args: argparse.Namespace) -> None:
+    from curator_pipelines.curate import curate
+    from glide_nemo import plugins
+    from glide_nemo.artifact import load
+    from glide_nemo.crawl.crawl import CrawlConfig, crawl
+    from glide_nemo.errors import GlideError
+
+    recipes = {name: point.load() for name, point in plugins.available("curation").items()}
+    config = _configured(args, recipes, "nano")
+    if config is None:
+        return
+    out = _given(args, "out")
+    if bool(args.warc) == bool(args.crawl):
+        raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR, one of them")
+    # The WARC files given are an artifact too (their names and digests), so that the corpus can name what it came from.
+    beside = out.resolve() if out.name in ("", "..") else out
+    pages = (
+        load(args.crawl, "crawl")
+        if args.crawl
+        else crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, force=args.force)
+    )
+    curate(config, pages, out, force=args.force)
+
+
+def run_tokenizer(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import load
+    from glide_nemo.tokenizer.recipes import RECIPES
+    from glide_nemo.tokenizer.train import train_tokenizer
+
+    config = _configured(args, RECIPES, "nano")
+    if config is not None:
+        train_tokenizer(config, load(_given(args, "corpus"), "corpus"), _given(args, "out"), force=args.force)
+
+
+def run_tokens(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import load
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.data.pack import PackConfig, pack
+
+    config = apply_overrides(PackConfig(), args.overrides)
+    corpus, tokenizer = load(_given(args, "corpus"), "corpus"), load(_given(args, "tokenizer"), "tokenizer")
+    pack(config, corpus, tokenizer, _given(args, "out"), force=args.force)
+
+
+def run_pretrain(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import load
+    from glide_nemo.recipes.recipe import describe_recipes
+    from glide_nemo.training.pretrain import dry_run, plan_training, pretrain
+
+    if args.list:
+        for name, summary in describe_recipes():
+            print(f"{name:<22} {summary}")
+        return
+    name = _given(args, "recipe")
+    if args.dry_run:
+        print(dry_run(name, args.overrides))
+        return
+    plan = plan_training(name, args.overrides)  # first, so that a recipe too big for this machine says so
+    tokens = load(args.tokens or Path("runs/quickstart/tokens"), "tokens")
+    averaged = args.init_from is not None and args.init_from.name == "ema"
+    start = load(args.init_from.parent if averaged else args.init_from, "checkpoint") if args.init_from else None
+    weights = "ema" if averaged else "trained"
+    pretrain(plan, tokens, _given(args, "out"), init_from=start, init_weights=weights, force=args.force)
+
+
+def run_questions(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import load
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.data.questions import QuestionsConfig, ask_questions
+
+    config = apply_overrides(QuestionsConfig(), args.overrides)
+    ask_questions(config, load(_given(args, "corpus"), "corpus"), _given(args, "out"), force=args.force)
+
+
+def run_merge(args: argparse.Namespace) -> None:
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.data.merge import MergeConfig, merge_datasets
+
+    merge_datasets(apply_overrides(MergeConfig(), args.overrides), args.data, _given(args, "out"), force=args.force)
+
+
+def run_conversations(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import load
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.data.conversations import ConversationsConfig, pack_conversations
+
+    config = apply_overrides(ConversationsConfig(), args.overrides)
+    tokenizer = load(_given(args, "tokenizer"), "tokenizer")
+    pack_conversations(config, args.data, tokenizer, _given(args, "out"), force=args.force)
+
+
+def run_sft(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import load
+    from glide_nemo.errors import GlideError
+    from glide_nemo.recipes.recipe import describe_recipes
+    from glide_nemo.training.finetune import finetune
+    from glide_nemo.training.pretrain import dry_run
+
+    if args.list:
+        for name, summary in describe_recipes():
+            if name.endswith("_sft"):
+                print(f"{name:<22} {summary}")
+        return
+    name = args.recipe or "glide_nano_sft"
+    if args.dry_run:
+        print(dry_run(name, args.overrides))
+        return
+    if args.init_from is None:
+        raise GlideError("no --from: pass the directory of the checkpoint to fine-tune")
+    start = load(args.init_from, "checkpoint")
+    finetune(name, args.overrides, args.data, start, _given(args, "out"), force=args.force)
+
+
+def run_pairs(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import load
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.data.documented_pairs import DocumentedPairsConfig, derive_pairs
+
+    config = apply_overrides(DocumentedPairsConfig(), args.overrides)
+    derive_pairs(config, load(_given(args, "corpus"), "corpus"), _given(args, "out"), force=args.force)
+
+
+def run_prefer(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import load
+    from glide_nemo.errors import GlideError
+    from glide_nemo.recipes.recipe import describe_recipes
+    from glide_nemo.training.prefer import prefer
+    from glide_nemo.training.pretrain import dry_run
+
+    if args.list:
+        for name, summary in describe_recipes():
+            if name.endswith(f"_{args.phase}"):
+                print(f"{name:<22} {summary}")
+        return
+    name = args.recipe or f"glide_nano_{args.phase}"
+    if args.dry_run:
+        print(dry_run(name, args.overrides))
+        return
+    if args.init_from is None:
+        raise GlideError("no --from: pass the directory of the fine-tuned checkpoint to train on")
+    start = load(args.init_from, "checkpoint")
+    prefer(name, args.overrides, args.data, start, _given(args, "out"), force=args.force)
+
+
+def run_export(args: argparse.Namespace) -> None:
+    from glide_nemo.export.targets import export
+
+    export(args.checkpoint, args.to, args.overrides, args.out, force=args.force)
+
+
+def run_certify(args: argparse.Namespace) -> int:
+    from glide_nemo.artifact import last
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.export.certificate import CertificateConfig, certify, parse_against, show
+
+    config = apply_overrides(CertificateConfig(), args.overrides)
+    out = args.out or args.checkpoint / "certificate"
+    exports = parse_against(args.checkpoint, args.against)
+    certificate = certify(config, last(args.checkpoint, "checkpoint"), exports, out, force=True)
+    show(certificate)
+    return 0 if certificate.metrics["passed"] else 1
+
+
+def run_evaluate(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import last
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.evaluation.evaluate import EvaluationConfig, evaluate
+
+    config = apply_overrides(EvaluationConfig(), args.overrides)
+    out = args.out or args.model / "evaluation"
+    evaluate(config, last(args.model, "model"), last(args.model, "corpus"), out, force=True)
+
+
+def run_report(args: argparse.Namespace) -> None:
+    from glide_nemo.release.report import write_report
+
+    write_report(args.directory, args.out or args.directory / "report", force=True)
+
+
+def run_chat(args: argparse.Namespace) -> None:
+    from glide_nemo.serving.chat import chat
+
+    chat(args.model, args.runtime, args.max_tokens, args.temperature, args.seed)
+
+
+def run_doctor(args: argparse.Namespace) -> None:
+    from glide_nemo.doctor import doctor
+
+    doctor()

@@ -1,0 +1,20 @@
+"""The one question about the device: where there is no GPU, Megatron runs on this backend; elsewhere as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def megatron_engine() -> Iterator[None]:
+    """Within it Megatron-Core and Megatron-Bridge can be imported and run on what this machine has."""
+    import torch
+
+    from glide_nemo.cpu.backend import megatron_on_cpu
+
+    if torch.cuda.is_available():
+        yield
+    else:
+        with megatron_on_cpu():
+            yield

@@ -1,0 +1,1 @@
+"""Real input: Python's own documentation site recorded as WARC, or WARC files from elsewhere."""

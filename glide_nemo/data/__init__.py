@@ -1,0 +1,1 @@
+"""Text to tokens: what Megatron-Core's datasets read."""

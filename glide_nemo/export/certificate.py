@@ -1,0 +1,166 @@
+"""The certificate step: that every export computes the trained model, in numbers, passed or failed against bounds."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+
+from glide_nemo import corpus as corpora
+from glide_nemo.artifact import Artifact, Draft
+from glide_nemo.config import as_plain
+from glide_nemo.console import console
+from glide_nemo.errors import GlideError
+from glide_nemo.export import bounds, logits
+from glide_nemo.export.compare import compare
+from glide_nemo.export.encoders import hugging_face_encoder, llama_cpp_encoder, mismatches
+from glide_nemo.export.subjects import Subject, parse_against, subject
+from glide_nemo.steps import run_step
+from glide_nemo.tokenizer.agreement import ADVERSARIAL
+from glide_nemo.training.pretrain import weights_of
+from glide_nemo.training.worker import run_with_megatron
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy
+
+__all__ = ["CertificateConfig", "certify", "parse_against", "show"]
+
+REFERENCE = "megatron"
+
+
+@dataclass
+class CertificateConfig:
+    """On how much the runtimes are compared: held-out tokens for the logits, held-out text for the tokenizers."""
+
+    tokens: int = 4_096
+    seq_length: int = 0  # tokens of a sequence; 0 is what the model was trained at
+    text_bytes: int = 200_000
+
+    def check(self) -> None:
+        if self.tokens < 2 or self.seq_length < 0 or self.text_bytes < 0:
+            raise GlideError(f"cannot compare on tokens={self.tokens} of seq_length={self.seq_length}: ask for more")
+
+
+def certify(
+    config: CertificateConfig,
+    checkpoint: Artifact,
+    exports: Mapping[str, Path | Artifact],
+    out: str | os.PathLike[str],
+    *,
+    force: bool = False,
+) -> Artifact:
+    """Compares the logits and tokens of exports with those of a checkpoint in Megatron-Core, on held-out text.
+
+    `exports` as `parse_against` gives them. A failed check raises nothing: metrics["passed"] is False.
+    Metrics: `passed`, `checks` (`runtime, against, measure, value, bound, at_least, passed`; bound None is for
+    information), `tokens_compared`, `sequences`, `seq_length`, `strings_compared`.
+
+    Raises GlideError where an export cannot be loaded at all, or was made from another checkpoint.
+    """
+    config.check()
+    subjects = [subject(name, export, checkpoint) for name, export in exports.items()]
+    compared = {tested.weights for tested in subjects}
+    if len(compared) > 1:
+        raise GlideError("exports of trained and of averaged weights: certify each on its own, into its own --out")
+    weights = weights_of(checkpoint, compared.pop())
+
+    def write(draft: Draft) -> None:
+        tokens = checkpoint.input("tokens")
+        tokenizer = tokens.input("tokenizer")
+        length = config.seq_length or checkpoint.metrics["seq_length"]
+        count = max(1, config.tokens // length)
+        tokens_BS = logits.heldout_sequences(tokens.path, tokens.metrics["dtype"], count, length)
+        texts = [*ADVERSARIAL, *corpora.sample(tokenizer.input("corpus"), "heldout", config.text_bytes)]
+        reference_BSV = _reference(weights, tokens_BS, tokenizer.metrics["vocab_size"], draft)
+        checks = []
+        for tested in subjects:
+            console.print(f"  comparing {tested.name} with {REFERENCE}")
+            checks += _check_tokenizer(tested, tokenizer.path, texts)
+            checks += _check_logits(tested, reference_BSV, tokens_BS)
+        draft.metrics = {
+            "passed": all(check["passed"] for check in checks),
+            "checks": checks,
+            "tokens_compared": int(tokens_BS.size),
+            "sequences": len(tokens_BS),
+            "seq_length": length,
+            "strings_compared": len(texts),
+        }
+        failed = [f"{check['runtime']} {check['measure']}" for check in checks if not check["passed"]]
+        differences = [
+            f"{check['runtime']} {check['value']:.1e}" for check in checks if check["measure"] == "kl_divergence"
+        ]
+        draft.summary = f"FAILED: {', '.join(failed)}" if failed else f"agree, KL divergence {', '.join(differences)}"
+
+    stated = as_plain(config) | {"given": {tested.name: tested.digest for tested in subjects if not tested.artifact}}
+    inputs = {"checkpoint": checkpoint} | {tested.name: tested.artifact for tested in subjects if tested.artifact}
+    return run_step("certificate", out, "certificate", stated, inputs, write, force=force)
+
+
+def show(certificate: Artifact) -> None:
+    """The checks as a table on the terminal."""
+    table = Table("runtime", "measure", "value", "bound", "", box=box.SIMPLE, title="exports against Megatron-Core")
+    for check in certificate.metrics["checks"]:
+        bound = verdict = ""
+        if check["bound"] is not None:
+            bound = f"{'>=' if check['at_least'] else '<='} {check['bound']:g}"
+            verdict = "[green]passed[/green]" if check["passed"] else "[red]FAILED[/red]"
+        table.add_row(check["runtime"], check["measure"], f"{check['value']:.4g}", bound, verdict)
+    console.print(table)
+
+
+def _reference(weights: Path, tokens_BS: numpy.ndarray, vocab_size: int, draft: Draft) -> numpy.ndarray:
+    """`logits_BSV` of the trained model in Megatron-Core, on disk: for a large vocabulary they are gigabytes."""
+    import numpy
+
+    path = draft.path / ".megatron_logits.npy.partial"
+    console.print(f"  logits of {tokens_BS.size:,} held-out tokens in Megatron-Core")
+    run_with_megatron(
+        logits.write_megatron_logits, weights, tokens_BS, vocab_size, path,
+        log=draft.logs / "megatron.log",
+    )  # fmt: skip
+    reference_BSV = numpy.load(path, mmap_mode="r")
+    path.unlink()  # the mapping keeps it until it is done with
+    return reference_BSV
+
+
+def _check_tokenizer(tested: Subject, tokenizer: Path, texts: list[str]) -> list[dict[str, Any]]:
+    """How many of `texts` a runtime tokenizes otherwise than SentencePiece with the tokenizer trained on."""
+    encoder = hugging_face_encoder if tested.runtime == "hf" else llama_cpp_encoder
+    with encoder(tested.path) as encode:
+        count = mismatches(tokenizer, encode, texts)
+    return [_check(tested, "sentencepiece", "tokenizer_mismatches", count, bounds.TOKENIZER)]
+
+
+def _check_logits(tested: Subject, reference_BSV: numpy.ndarray, tokens_BS: numpy.ndarray) -> list[dict[str, Any]]:
+    """A runtime's logits against those of the trained model, measure by measure."""
+    runtime = logits.hugging_face_logits if tested.runtime == "hf" else logits.llama_cpp_logits
+    found = runtime(tested.path, tokens_BS)
+    first = next(found)
+    if first.shape[-1] != reference_BSV.shape[-1]:
+        difference = abs(first.shape[-1] - reference_BSV.shape[-1])
+        return [_check(tested, REFERENCE, "vocabulary_difference", difference, bounds.TOKENIZER)]
+    measured = compare(reference_BSV, itertools.chain([first], found), tokens_BS)
+    limits = tested.limits | bounds.FINITE
+    return [_check(tested, REFERENCE, measure, value, limits) for measure, value in measured.items()]
+
+
+def _check(
+    tested: Subject, against: str, measure: str, value: float, limits: Mapping[str, bounds.Bound]
+) -> dict[str, Any]:
+    bound = limits.get(measure)
+    return {
+        "runtime": tested.name,
+        "against": against,
+        "measure": measure,
+        "value": value,
+        "bound": bound.limit if bound else None,
+        "at_least": bool(bound and bound.at_least),
+        "passed": bound is None or bound.passes(value),
+    }

@@ -1,0 +1,70 @@
+"""Logits of the same tokens from each runtime: Megatron-Core, Hugging Face and llama.cpp.
+
+Shape suffixes: B = sequences, S = tokens of a sequence, V = vocabulary of the tokenizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glide_nemo.errors import GlideError
+from glide_nemo.export.hugging_face_runtime import load_network
+from glide_nemo.export.llama_cpp_runtime import opened
+
+if TYPE_CHECKING:
+    import numpy
+
+
+def heldout_sequences(tokens: Path, dtype: str, count: int, length: int) -> numpy.ndarray:
+    """`tokens_BS` int64: sequences from all over the packed held-out split, as training reads them.
+
+    Raises GlideError where the split is shorter than one sequence.
+    """
+    import numpy
+
+    stream = numpy.memmap(tokens / "heldout.bin", dtype, mode="r")
+    if len(stream) < length:
+        raise GlideError(f"{tokens} holds {len(stream)} held-out tokens, {length} are needed: hold out more text")
+    count = min(count, len(stream) // length)
+    starts = numpy.linspace(0, len(stream) - length, count).astype(int)
+    return numpy.stack([stream[start : start + length] for start in starts]).astype(numpy.int64)
+
+
+def write_megatron_logits(
+    checkpoints: Path, tokens_BS: numpy.ndarray, vocab_size: int, path: Path, report: Callable[[dict[str, Any]], None]
+) -> None:
+    """Saves logits_BSV, padded columns cut off, as float32 .npy; runs where Megatron is (`run_with_megatron`)."""
+    import numpy
+    import torch
+
+    from glide_nemo.model.bridge import loaded_model, logits
+
+    shape = (*tokens_BS.shape, vocab_size)
+    logits_BSV = numpy.lib.format.open_memmap(path, mode="w+", dtype=numpy.float32, shape=shape)
+    with loaded_model(checkpoints) as model:
+        for row, tokens_S in enumerate(tokens_BS):
+            found = logits(model, torch.from_numpy(tokens_S)[None])[0, :, :vocab_size]
+            logits_BSV[row] = found.float().cpu().numpy()
+    logits_BSV.flush()
+
+
+def hugging_face_logits(model: Path, tokens_BS: numpy.ndarray) -> Iterator[numpy.ndarray]:
+    """`logits_SV` of each sequence from transformers, in float32. GlideError where the directory cannot be loaded."""
+    import torch
+
+    network = load_network(model)
+    for tokens_S in tokens_BS:
+        with torch.inference_mode():
+            yield network(torch.from_numpy(tokens_S)[None]).logits[0].numpy()
+
+
+def llama_cpp_logits(model: Path, tokens_BS: numpy.ndarray) -> Iterator[numpy.ndarray]:
+    """`logits_SV` of each sequence from llama.cpp, keys and values in float32."""
+    length = tokens_BS.shape[1]
+    with opened(model, length, exact=True) as network:
+        for tokens_S in tokens_BS:
+            network.reset()
+            network.eval(tokens_S.tolist())
+            yield network.scores[:length].copy()

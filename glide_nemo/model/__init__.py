@@ -1,0 +1,1 @@
+"""What GLiDE is: its shape in numbers, Megatron-Core's GPTModel built from them, and the bridge to Hugging Face."""

@@ -1,0 +1,1 @@
+"""The training recipes: one function each, taking a size and returning the whole Megatron-Bridge config."""

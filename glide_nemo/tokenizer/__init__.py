@@ -1,0 +1,1 @@
+"""Trains GLiDE's SentencePiece tokenizer and proves that its Hugging Face form is the same one."""

@@ -1,0 +1,1 @@
+"""Running a recipe: Megatron-Bridge's own pretrain() in a child process, its progress and its curves."""

@@ -1,0 +1,206 @@
+"""The pretrain step: a recipe and packed tokens to a checkpoint, resumable, with its curves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from glide_nemo.artifact import Artifact, Draft
+from glide_nemo.console import progress
+from glide_nemo.errors import GlideError
+from glide_nemo.model.architecture import GlideArchitecture
+from glide_nemo.planning.fit import check_fit
+from glide_nemo.planning.machine import this_machine
+from glide_nemo.planning.plan import TrainingPlan
+from glide_nemo.steps import run_step
+from glide_nemo.training import loop
+from glide_nemo.training.plans import resolve
+from glide_nemo.training.processes import run_processes
+from glide_nemo.training.worker import Event, run_with_megatron
+
+# Of a checkpoint's architecture, what the next phase may set anew: no weight has its shape from it.
+FREE_TO_DIFFER = {"name", "seq_length", "init_method_std"}
+STRETCHED_ONCE = {"rope_scaling_factor", "rope_original_context", "rope_beta_fast", "rope_beta_slow"}
+Weights = Literal["trained", "ema"]
+CURVE_POINTS = 300  # at most, in artifact.json; loss.jsonl has every step
+
+
+def plan_training(name: str, overrides: Sequence[str] = ()) -> TrainingPlan:
+    """A recipe resolved for a run here. GlideError where the recipe or a key is unknown, or it does not fit."""
+    plan = resolve(name, tuple(overrides))
+    check_fit(plan, this_machine())
+    return plan
+
+
+def dry_run(name: str, overrides: Sequence[str] = ()) -> str:
+    """The whole resolved config of a recipe, and what it asks of a machine; the model is built on the meta device."""
+    from omegaconf import OmegaConf
+
+    plan = resolve(name, tuple(overrides))
+    counted = run_with_megatron(loop.count_parameters, name, tuple(overrides))
+    return f"{OmegaConf.to_yaml(OmegaConf.create(plan.config))}\n{plan.describe(counted, this_machine())}"
+
+
+def pretrain(
+    plan: TrainingPlan,
+    tokens: Artifact,
+    out: str | os.PathLike[str],
+    *,
+    init_from: Artifact | None = None,
+    init_weights: Weights = "trained",
+    force: bool = False,
+) -> Artifact:
+    """Trains a recipe on packed tokens, from random weights or those of another checkpoint, trained or averaged.
+
+    Writes `checkpoints/` (Megatron torch_dist, with the optimizer and random state), `ema/` where the recipe averages
+    its weights, `loss.jsonl` and `logs/throughput.jsonl`. Killed, it goes on from its last
+    checkpoint, with the same result.
+
+    Raises GlideError where the recipe does not fit the tokens or the checkpoint it starts from.
+    """
+    _check_vocabulary(plan, tokens)
+    _check_enough(plan, tokens)
+    if init_from is not None:
+        _check_same_shape(plan, init_from)
+    inputs = {"tokens": tokens} | ({"init_from": init_from} if init_from else {})
+
+    def write(draft: Draft) -> None:
+        start = weights_of(init_from, init_weights) if init_from else None
+        heldout_loss = _train(plan, tokens, start, draft)
+        shutil.rmtree(draft.path / ".index_cache", ignore_errors=True)
+        for folder in ("checkpoints", "ema"):
+            if (draft.path / folder).exists():
+                _keep_newest(draft.path / folder)
+        _state_metrics(plan, heldout_loss, draft)
+
+    config = plan.config | ({"init_weights": init_weights} if init_weights != "trained" else {})
+    return run_step(plan.name, out, "checkpoint", config, inputs, write, force=force)
+
+
+def weights_of(checkpoint: Artifact, weights: Weights) -> Path:
+    """The directory of Megatron checkpoints with a run's trained weights, or their average.
+
+    Raises GlideError where the run kept no average.
+    """
+    folder = checkpoint.path / {"trained": "checkpoints", "ema": "ema"}[weights]
+    if weights == "ema" and not folder.exists():
+        raise GlideError(f"{checkpoint.path} kept no average of its weights: train it with ema.interval=10")
+    return folder
+
+
+def _train(plan: TrainingPlan, tokens: Artifact, start: Path | None, draft: Draft) -> float | None:
+    """Runs the training in a worker and shows its progress; returns the held-out loss at the end."""
+    paths = loop.Paths(
+        tokens=tokens.path.resolve(),
+        tokenizer=tokens.input("tokenizer").path.resolve(),
+        out=draft.path.resolve(),
+        init_from=start.resolve() if start else None,
+    )
+    done = 0
+    with progress(plan.name, plan.train_iters, "steps") as advance:
+
+        def show(event: Event) -> None:
+            nonlocal done
+            if event.get("started_at", 0) > done:
+                advance(event["started_at"] - done, "resumed")
+                done = event["started_at"]
+            elif "loss" in event:
+                done = event["step"]
+                advance(1, f"loss {event['loss']:.3f}, {event['tokens_per_second']:,.0f} tokens/s")
+
+        log = draft.logs / "megatron.log"
+        while True:  # once for each stage of a curriculum that is left
+            training = (loop.train, plan.name, plan.overrides, paths)
+            if plan.processes == 1:
+                heldout_loss = run_with_megatron(*training, log=log, on_event=show)
+            else:
+                heldout_loss = run_processes(plan.processes, *training, log=log, on_event=show)[-1]
+            if _newest(draft.path / "checkpoints") >= plan.train_iters:
+                return heldout_loss
+
+
+def _state_metrics(plan: TrainingPlan, heldout_loss: float | None, draft: Draft) -> None:
+    losses = _read_lines(draft.path / "loss.jsonl")
+    rates = _read_lines(draft.logs / "throughput.jsonl")
+    evaluations = _read_lines(draft.path / "heldout.jsonl")
+    rate = sorted(line["tokens_per_second"] for line in rates)[len(rates) // 2]
+    stride = -(-len(losses) // CURVE_POINTS)
+    draft.metrics = {
+        "recipe": plan.name,
+        "architecture": plan.architecture,
+        "parameters": run_with_megatron(loop.count_parameters, plan.name, plan.overrides),
+        "flops_per_token": plan.architecture.flops_per_token(plan.seq_length),
+        "seq_length": plan.seq_length,
+        "train_iters": plan.train_iters,
+        "tokens": losses[-1]["tokens"],
+        "final_loss": losses[-1]["loss"],
+        "heldout_loss": heldout_loss,
+        "heldout": evaluations[-1] if evaluations else None,  # with what the objective measures beside the loss
+        "tokens_per_second": rate,
+        "curve": [
+            [loss["step"], loss["loss"], loss["learning_rate"], rate["tokens_per_second"]]
+            for loss, rate in zip(losses[::stride], rates[::stride], strict=True)
+        ],
+    }
+    first, final = losses[0]["loss"], losses[-1]["loss"]
+    heldout = "" if heldout_loss is None else f", held-out {heldout_loss:.2f}"
+    draft.summary = f"{losses[-1]['tokens'] / 1e6:.2f} M tokens, loss {first:.2f} -> {final:.2f}{heldout}, "
+    draft.summary += f"{rate:,.0f} tokens/s"
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _newest(checkpoints: Path) -> int:
+    return int((checkpoints / "latest_checkpointed_iteration.txt").read_text())
+
+
+def _keep_newest(checkpoints: Path) -> None:
+    """Removes all iterations but the newest, which is the result."""
+    newest = _newest(checkpoints)
+    for path in checkpoints.glob("iter_*"):
+        if path.name != f"iter_{newest:07d}":
+            shutil.rmtree(path)
+
+
+def _check_vocabulary(plan: TrainingPlan, tokens: Artifact) -> None:
+    model, tokenizer = plan.architecture.vocab_size, tokens.metrics["vocab_size"]
+    if model != tokenizer:
+        raise GlideError(
+            f"{plan.name} has a vocabulary of {model}, the tokens in {tokens.path} of {tokenizer}: "
+            f"pack them with a tokenizer of that size, or pass model.vocab_size={tokenizer}"
+        )
+
+
+def _check_enough(plan: TrainingPlan, tokens: Artifact) -> None:
+    for split in ("train", "heldout"):
+        held = tokens.metrics[split]["tokens"]
+        if held <= plan.seq_length and "rows" not in tokens.metrics[split]:  # a row is padded
+            raise GlideError(
+                f"too little text, the {split} split in {tokens.path} holds {held} tokens and {plan.name} trains on "
+                f"sequences of {plan.seq_length}: pack a larger corpus"
+            )
+
+
+def _check_same_shape(plan: TrainingPlan, start: Artifact) -> None:
+    theirs = start.metrics["architecture"]
+    free = FREE_TO_DIFFER
+    if theirs.get("rope_scaling_factor", 1) == 1:
+        free = free | STRETCHED_ONCE
+    elif any(getattr(plan.architecture, key) != theirs[key] for key in STRETCHED_ONCE):
+        settings = GlideArchitecture(**theirs).positions
+        wanted = " ".join(f"model.{key}={value}" for key, value in settings.items())
+        raise GlideError(
+            f"{start.path} has positions stretched by YaRN, {plan.name} would read them otherwise: pass {wanted}"
+        )
+    for key, ours in vars(plan.architecture).items():
+        if key not in free and ours != theirs.get(key):
+            raise GlideError(
+                f"{start.path} cannot start {plan.name}, its {key} is {theirs.get(key)} and not {ours}: "
+                "start from a checkpoint of the same architecture"
+            )
