@@ -96,7 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--tokenizer", type=Path, metavar="DIR")
 
     added = command("pretrain", commands.run_pretrain, recipe, "train a recipe with Megatron-Bridge")
-    added.add_argument("--tokens", type=Path, metavar="DIR", help="packed tokens (default: the quickstart's)")
+    described = "packed tokens (default: the quickstart's); several are blended in the shares given"
+    added.add_argument("--tokens", nargs="+", metavar="DIR[=SHARE]", help=described)
     added.add_argument(
         "--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from, or its ema/"
     )
@@ -111,7 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--tokenizer", type=Path, metavar="DIR")
     _accept_data(added)
 
-    added = command("sft", commands.run_sft, recipe, "fine-tune a checkpoint on conversations")
+    added = command("sft", commands.run_finetune, recipe, "fine-tune a checkpoint on conversations")
+    added.set_defaults(phase="sft")
     added.add_argument("--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from")
     _accept_data(added)
 
@@ -119,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--corpus", type=Path, metavar="DIR")
 
     for name in ("dpo", "orpo"):
-        added = command(name, commands.run_prefer, recipe, f"train a checkpoint on preference pairs, by {name.upper()}")
+        added = command(name, commands.run_finetune, recipe, f"train a checkpoint on pairs, by {name.upper()}")
         added.set_defaults(phase=name)
         added.add_argument("--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from")
         described = "JSONL with prompt, chosen and rejected, or what `glide pairs` wrote"

@@ -100,6 +100,7 @@ def run_tokens(args: argparse.Namespace) -> None:
 
 def run_pretrain(args: argparse.Namespace) -> None:
     from glide_nemo.artifact import load
+    from glide_nemo.data.blend import parse_parts
     from glide_nemo.recipes.recipe import describe_recipes
     from glide_nemo.training.pretrain import dry_run, plan_training, pretrain
 
@@ -112,7 +113,7 @@ def run_pretrain(args: argparse.Namespace) -> None:
         print(dry_run(name, args.overrides))
         return
     plan = plan_training(name, args.overrides)  # first, so that a recipe too big for this machine says so
-    tokens = load(args.tokens or Path("runs/quickstart/tokens"), "tokens")
+    tokens = parse_parts(args.tokens or ["runs/quickstart/tokens"])
     averaged = args.init_from is not None and args.init_from.name == "ema"
     start = load(args.init_from.parent if averaged else args.init_from, "checkpoint") if args.init_from else None
     weights = "ema" if averaged else "trained"
@@ -145,28 +146,6 @@ def run_conversations(args: argparse.Namespace) -> None:
     pack_conversations(config, args.data, tokenizer, _given(args, "out"), force=args.force)
 
 
-def run_sft(args: argparse.Namespace) -> None:
-    from glide_nemo.artifact import load
-    from glide_nemo.errors import GlideError
-    from glide_nemo.recipes.recipe import describe_recipes
-    from glide_nemo.training.finetune import finetune
-    from glide_nemo.training.pretrain import dry_run
-
-    if args.list:
-        for name, summary in describe_recipes():
-            if name.endswith("_sft"):
-                print(f"{name:<22} {summary}")
-        return
-    name = args.recipe or "glide_nano_sft"
-    if args.dry_run:
-        print(dry_run(name, args.overrides))
-        return
-    if args.init_from is None:
-        raise GlideError("no --from: pass the directory of the checkpoint to fine-tune")
-    start = load(args.init_from, "checkpoint")
-    finetune(name, args.overrides, args.data, start, _given(args, "out"), force=args.force)
-
-
 def run_pairs(args: argparse.Namespace) -> None:
     from glide_nemo.artifact import load
     from glide_nemo.config import apply_overrides
@@ -176,11 +155,11 @@ def run_pairs(args: argparse.Namespace) -> None:
     derive_pairs(config, load(_given(args, "corpus"), "corpus"), _given(args, "out"), force=args.force)
 
 
-def run_prefer(args: argparse.Namespace) -> None:
+def run_finetune(args: argparse.Namespace) -> None:
     from glide_nemo.artifact import load
     from glide_nemo.errors import GlideError
     from glide_nemo.recipes.recipe import describe_recipes
-    from glide_nemo.training.prefer import prefer
+    from glide_nemo.training.finetune import finetune
     from glide_nemo.training.pretrain import dry_run
 
     if args.list:
@@ -193,9 +172,9 @@ def run_prefer(args: argparse.Namespace) -> None:
         print(dry_run(name, args.overrides))
         return
     if args.init_from is None:
-        raise GlideError("no --from: pass the directory of the fine-tuned checkpoint to train on")
+        raise GlideError("no --from: pass the directory of the checkpoint to train on")
     start = load(args.init_from, "checkpoint")
-    prefer(name, args.overrides, args.data, start, _given(args, "out"), force=args.force)
+    finetune(args.phase, name, args.overrides, args.data, start, _given(args, "out"), force=args.force)
 
 
 def run_export(args: argparse.Namespace) -> None:

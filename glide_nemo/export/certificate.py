@@ -22,6 +22,7 @@ from glide_nemo.export.encoders import hugging_face_encoder, llama_cpp_encoder, 
 from glide_nemo.export.subjects import Subject, parse_against, subject
 from glide_nemo.steps import run_step
 from glide_nemo.tokenizer.agreement import ADVERSARIAL
+from glide_nemo.training.lineage import context_of, pretraining_tokens
 from glide_nemo.training.pretrain import weights_of
 from glide_nemo.training.worker import run_with_megatron
 
@@ -40,7 +41,7 @@ class CertificateConfig:
     """On how much the runtimes are compared: held-out tokens for the logits, held-out text for the tokenizers."""
 
     tokens: int = 4_096
-    seq_length: int = 0  # tokens of a sequence; 0 is what the model was trained at
+    seq_length: int = 0  # tokens of a sequence; 0 is the context of the model
     text_bytes: int = 200_000
 
     def check(self) -> None:
@@ -72,9 +73,9 @@ def certify(
     weights = weights_of(checkpoint, compared.pop())
 
     def write(draft: Draft) -> None:
-        tokens = checkpoint.input("tokens")
+        tokens = pretraining_tokens(checkpoint)
         tokenizer = tokens.input("tokenizer")
-        length = config.seq_length or checkpoint.metrics["seq_length"]
+        length = config.seq_length or context_of(checkpoint)
         count = max(1, config.tokens // length)
         tokens_BS = logits.heldout_sequences(tokens.path, tokens.metrics["dtype"], count, length)
         texts = [*ADVERSARIAL, *corpora.sample(tokenizer.input("corpus"), "heldout", config.text_bytes)]

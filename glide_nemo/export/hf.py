@@ -16,6 +16,7 @@ from glide_nemo.export.hf_config import generation_config, model_config
 from glide_nemo.export.weights import write_weights
 from glide_nemo.model.architecture import GlideArchitecture
 from glide_nemo.steps import run_step
+from glide_nemo.training.lineage import context_of, tokenizer_of
 from glide_nemo.training.pretrain import weights_of
 from glide_nemo.training.worker import run_with_megatron
 
@@ -49,7 +50,7 @@ def export_hf(config: HfConfig, checkpoint: Artifact, out: str | os.PathLike[str
     Raises GlideError where the checkpoint cannot be read or its tokenizer has been moved.
     """
     config.check()
-    tokenizer = checkpoint.input("tokens").input("tokenizer")
+    tokenizer = tokenizer_of(checkpoint)
     architecture = GlideArchitecture(**checkpoint.metrics["architecture"])
     dtype = config.dtype
     if dtype == "auto":
@@ -58,9 +59,7 @@ def export_hf(config: HfConfig, checkpoint: Artifact, out: str | os.PathLike[str
 
     def write(draft: Draft) -> None:
         stated = model_config(architecture, vocab_size, tokenizer.metrics["special"], dtype)
-        # Fine-tuning may train on sequences shorter than the context that its model was stretched to.
-        context = int(architecture.rope_original_context * architecture.rope_scaling_factor)
-        stated["max_position_embeddings"] = max(checkpoint.metrics["seq_length"], context)
+        stated["max_position_embeddings"] = context_of(checkpoint)
         written = run_with_megatron(
             convert, weights_of(checkpoint, config.weights), architecture, dtype, draft.path, config.max_shard_bytes,
             log=draft.logs / "megatron.log",

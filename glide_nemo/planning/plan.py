@@ -21,6 +21,7 @@ class TrainingPlan:
     layout: Layout
     gpus: int  # 0 for a recipe of the CPU
     gpu_gb: float
+    objective: str  # what it trains towards: next_token, sft, dpo or orpo
     continues: str | None
     train_iters: int
     global_batch_size: int  # sequences

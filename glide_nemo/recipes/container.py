@@ -1,4 +1,4 @@
-"""What GLiDE adds to Megatron-Bridge's config: an average of the weights, and a curriculum of lengths.
+"""What GLiDE adds to Megatron-Bridge's config: an average of the weights, a curriculum of lengths, replay.
 
 As sections of the same container they are overridden, checked, printed and digested as every other setting is.
 """
@@ -30,12 +30,20 @@ class CurriculumConfig:
     stages: list[list[int]] = field(default_factory=list)
 
 
+@dataclass
+class ReplayConfig:
+    """Of the documents that the checkpoint was pretrained on, so that it learns others and does not forget them."""
+
+    share: float = 0.0  # of the sequences; 0 replays nothing
+
+
 @dataclass(kw_only=True)
 class GlideContainer(ConfigContainer):
     """Megatron-Bridge's container with GLiDE's sections."""
 
     ema: EmaConfig = field(default_factory=EmaConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
 
 
 @dataclass(kw_only=True)

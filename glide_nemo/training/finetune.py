@@ -1,21 +1,27 @@
-"""`glide sft`: packs conversations with a checkpoint's own tokenizer and fine-tunes it on them."""
+"""`glide sft`, `dpo` and `orpo`: encode examples with a checkpoint's own tokenizer, and train it on them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from glide_nemo.artifact import Artifact
+from glide_nemo.artifact import Artifact, load
 from glide_nemo.config import apply_overrides
 from glide_nemo.data.conversations import ConversationsConfig, pack_conversations
+from glide_nemo.data.messages import is_artifact
+from glide_nemo.data.preferences import PreferencesConfig, pack_preferences
 from glide_nemo.errors import GlideError
+from glide_nemo.planning.plan import TrainingPlan
+from glide_nemo.training.lineage import tokenizer_of
 from glide_nemo.training.pretrain import plan_training, pretrain
 
-DATA = "data."  # prefix of an override of the packing, as in data.heldout_share=0.1
+DATA = "data."  # prefix of an override of the encoding, as in data.heldout_share=0.1
+Encode = Callable[[TrainingPlan, Sequence[str], Sequence[Path], Artifact, str, bool], Artifact]
 
 
 def finetune(
+    objective: str,
     recipe: str,
     overrides: Sequence[str],
     data: Sequence[Path],
@@ -24,19 +30,42 @@ def finetune(
     *,
     force: bool = False,
 ) -> Artifact:
-    """Fine-tunes `start` on JSONL files or artifacts of conversations, which are packed into `{out}.conversations`.
+    """Trains `start` on JSONL files or artifacts of conversations or pairs, encoded into a directory beside `out`.
 
-    Overrides are the recipe's, and with `data.` before them those of the packing. Raises GlideError for a recipe that
-    is not one of fine-tuning, data that are no conversations, and whatever `pretrain` refuses.
+    That is `{out}.conversations` for a recipe of supervised fine-tuning, `{out}.pairs` for one of preferences.
+    Overrides are the recipe's, and with `data.` before them those of the encoding. Raises GlideError for a recipe of
+    another objective, data that are not of its kind, and whatever `pretrain` refuses.
     """
     plan = plan_training(recipe, [item for item in overrides if not item.startswith(DATA)])
-    if not recipe.endswith("_sft"):
-        raise GlideError(f"{recipe} is not trained on conversations: pass a recipe such as glide_nano_sft")
-    config = apply_overrides(
-        ConversationsConfig(seq_length=plan.seq_length),
-        [item.removeprefix(DATA) for item in overrides if item.startswith(DATA)],
-    )
-    tokenizer = start.input("tokens").input("tokenizer")
+    if plan.objective != objective:
+        raise GlideError(f"{recipe} is no recipe of {objective}: pass one such as glide_nano_{objective}")
+    suffix, encode = ENCODED[objective]
+    of_encoding = [item.removeprefix(DATA) for item in overrides if item.startswith(DATA)]
     beside = out.resolve() if out.name in ("", "..") else out
-    packed = pack_conversations(config, data, tokenizer, f"{os.fspath(beside)}.conversations", force=force)
-    return pretrain(plan, packed, out, init_from=start, force=force)
+    rows = encode(plan, of_encoding, data, tokenizer_of(start), f"{os.fspath(beside)}.{suffix}", force)
+    return pretrain(plan, rows, out, init_from=start, force=force)
+
+
+def _conversations(
+    plan: TrainingPlan, overrides: Sequence[str], data: Sequence[Path], tokenizer: Artifact, out: str, force: bool
+) -> Artifact:
+    config = apply_overrides(ConversationsConfig(seq_length=plan.seq_length), overrides)
+    return pack_conversations(config, data, tokenizer, out, force=force)
+
+
+def _pairs(
+    plan: TrainingPlan, overrides: Sequence[str], data: Sequence[Path], tokenizer: Artifact, out: str, force: bool
+) -> Artifact:
+    config = apply_overrides(PreferencesConfig(seq_length=plan.seq_length), overrides)
+    derived = [load(path, "conversations").path for path in data if is_artifact(path)]
+    files = [path / "train.jsonl" for path in derived] + [path for path in data if not is_artifact(path)]
+    heldout = [path / "heldout.jsonl" for path in derived]
+    return pack_preferences(config, files, tokenizer, out, heldout=heldout, force=force)
+
+
+# What a recipe's objective is trained on: the name of its directory, and how it is encoded.
+ENCODED: dict[str, tuple[str, Encode]] = {
+    "sft": ("conversations", _conversations),
+    "dpo": ("pairs", _pairs),
+    "orpo": ("pairs", _pairs),
+}

@@ -25,6 +25,12 @@ class Paths:
     tokenizer: Path  # directory with tokenizer.json
     out: Path
     init_from: Path | None = None  # directory of Megatron checkpoints whose weights to start from
+    blended_in: tuple[tuple[Path, float], ...] = ()  # further tokens, and the share of the sequences from each
+
+
+def part_name(number: int) -> str:
+    """Of a blend's part among the inputs of a checkpoint: tokens, tokens_2, ..."""
+    return "tokens" if number == 0 else f"tokens_{number + 1}"
 
 
 def plan(name: str, overrides: Sequence[str], report: Report) -> TrainingPlan:
@@ -51,6 +57,7 @@ def plan(name: str, overrides: Sequence[str], report: Report) -> TrainingPlan:
         ),
         gpus=recipe.gpus,
         gpu_gb=recipe.gpu_gb,
+        objective=recipe.objective,
         continues=recipe.continues,
         train_iters=config.train.train_iters,
         global_batch_size=config.train.global_batch_size,
@@ -99,6 +106,7 @@ def train(name: str, overrides: Sequence[str], paths: Paths, report: Report) -> 
     config.tokenizer.tokenizer_model = str(paths.tokenizer)
     config.checkpoint.save = config.checkpoint.load = str(paths.out / "checkpoints")
     names = {paths.out: ".", paths.tokens: "tokens", paths.tokenizer: "tokenizer"}
+    names |= {path: part_name(number) for number, (path, _) in enumerate(paths.blended_in, 1)}
     step = settle(paths.out / "checkpoints")
     added: list[Callback] = []  # GLiDE's sections are there where a recipe uses its container
     if hasattr(config, "curriculum") and config.curriculum.stages:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from glide_nemo.artifact import Artifact, Draft
 from glide_nemo.console import progress
+from glide_nemo.data.blend import Part, blended
 from glide_nemo.errors import GlideError
 from glide_nemo.model.architecture import GlideArchitecture
 from glide_nemo.planning.fit import check_fit
@@ -18,6 +19,7 @@ from glide_nemo.planning.machine import this_machine
 from glide_nemo.planning.plan import TrainingPlan
 from glide_nemo.steps import run_step
 from glide_nemo.training import loop
+from glide_nemo.training.lineage import pretraining_tokens
 from glide_nemo.training.plans import resolve
 from glide_nemo.training.processes import run_processes
 from glide_nemo.training.worker import Event, run_with_megatron
@@ -47,7 +49,7 @@ def dry_run(name: str, overrides: Sequence[str] = ()) -> str:
 
 def pretrain(
     plan: TrainingPlan,
-    tokens: Artifact,
+    tokens: Artifact | Sequence[Part],
     out: str | os.PathLike[str],
     *,
     init_from: Artifact | None = None,
@@ -56,21 +58,26 @@ def pretrain(
 ) -> Artifact:
     """Trains a recipe on packed tokens, from random weights or those of another checkpoint, trained or averaged.
 
+    `tokens` may be a blend; with `replay.share` in the recipe, what the checkpoint was pretrained on joins it.
+
     Writes `checkpoints/` (Megatron torch_dist, with the optimizer and random state), `ema/` where the recipe averages
     its weights, `loss.jsonl` and `logs/throughput.jsonl`. Killed, it goes on from its last
     checkpoint, with the same result.
 
     Raises GlideError where the recipe does not fit the tokens or the checkpoint it starts from.
     """
-    _check_vocabulary(plan, tokens)
-    _check_enough(plan, tokens)
+    parts = _with_replay(plan, blended([Part(tokens)] if isinstance(tokens, Artifact) else tokens), init_from)
+    for part in parts:
+        _check_vocabulary(plan, part.tokens)
+        _check_enough(plan, part.tokens)
     if init_from is not None:
         _check_same_shape(plan, init_from)
-    inputs = {"tokens": tokens} | ({"init_from": init_from} if init_from else {})
+    inputs = {loop.part_name(number): part.tokens for number, part in enumerate(parts)}
+    inputs |= {"init_from": init_from} if init_from else {}
 
     def write(draft: Draft) -> None:
         start = weights_of(init_from, init_weights) if init_from else None
-        heldout_loss = _train(plan, tokens, start, draft)
+        heldout_loss = _train(plan, parts, start, draft)
         shutil.rmtree(draft.path / ".index_cache", ignore_errors=True)
         for folder in ("checkpoints", "ema"):
             if (draft.path / folder).exists():
@@ -78,6 +85,7 @@ def pretrain(
         _state_metrics(plan, heldout_loss, draft)
 
     config = plan.config | ({"init_weights": init_weights} if init_weights != "trained" else {})
+    config |= {"blend": {name: part.share for name, part in zip(inputs, parts, strict=False)}} if parts[1:] else {}
     return run_step(plan.name, out, "checkpoint", config, inputs, write, force=force)
 
 
@@ -92,13 +100,28 @@ def weights_of(checkpoint: Artifact, weights: Weights) -> Path:
     return folder
 
 
-def _train(plan: TrainingPlan, tokens: Artifact, start: Path | None, draft: Draft) -> float | None:
+def _with_replay(plan: TrainingPlan, parts: list[Part], init_from: Artifact | None) -> list[Part]:
+    """The blend, and `replay.share` of what the checkpoint was pretrained on."""
+    share = (plan.config.get("replay") or {}).get("share", 0.0)  # a third party's container may have no such section
+    if share == 0:
+        return parts
+    if not 0 < share < 1:
+        raise GlideError(f"cannot replay a share of {share:g}: pass replay.share between 0 and 1")
+    if init_from is None:
+        raise GlideError(f"{plan.name} replays what a checkpoint learnt: pass one with --from, or replay.share=0")
+    new = [Part(part.tokens, part.share * (1 - share)) for part in parts]
+    return blended([*new, Part(pretraining_tokens(init_from), share)])
+
+
+def _train(plan: TrainingPlan, parts: Sequence[Part], start: Path | None, draft: Draft) -> float | None:
     """Runs the training in a worker and shows its progress; returns the held-out loss at the end."""
+    tokens = parts[0].tokens
     paths = loop.Paths(
         tokens=tokens.path.resolve(),
         tokenizer=tokens.input("tokenizer").path.resolve(),
         out=draft.path.resolve(),
         init_from=start.resolve() if start else None,
+        blended_in=tuple((part.tokens.path.resolve(), part.share) for part in parts[1:]),
     )
     done = 0
     with progress(plan.name, plan.train_iters, "steps") as advance:
@@ -131,6 +154,7 @@ def _state_metrics(plan: TrainingPlan, heldout_loss: float | None, draft: Draft)
     stride = -(-len(losses) // CURVE_POINTS)
     draft.metrics = {
         "recipe": plan.name,
+        "objective": plan.objective,
         "architecture": plan.architecture,
         "parameters": run_with_megatron(loop.count_parameters, plan.name, plan.overrides),
         "flops_per_token": plan.architecture.flops_per_token(plan.seq_length),

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from glide_nemo.artifact import Artifact
+from glide_nemo.export.hugging_face_runtime import load_network, load_tokenizer
 from glide_nemo.serving.chat import complete, text_tokens, turn_tokens
 from glide_nemo.serving.find import find
 from glide_nemo.serving.writers import llama_cpp_writer, transformers_writer
@@ -32,13 +34,36 @@ def test_prompts_from_a_pipe_are_answered_on_stdout(small_run: Path, runtime: st
     assert b"Traceback" not in done.stderr
 
 
+def decisive_text(model: Path, prompt: str, max_tokens: int) -> tuple[str, int]:
+    """What transformers' own greedy decoding writes before the first near tie, and in how many tokens.
+
+    llama.cpp rounds what it multiplies with F16 weights to F16: of two tokens whose logits differ by less than that
+    moves them, either may win, and all that follows is another text.
+    """
+    network, tokenizer = load_network(model), load_tokenizer(model)
+    with transformers_writer(model) as writer:
+        ids = text_tokens(writer, prompt)
+    written = network.generate(
+        torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=max_tokens, do_sample=False,
+        output_logits=True, return_dict_in_generate=True,
+    )  # fmt: skip
+    best_S2 = torch.stack([logits_1V[0].topk(2).values for logits_1V in written.logits])
+    spread = torch.stack([logits_1V.std() for logits_1V in written.logits])
+    near = ((best_S2[:, 0] - best_S2[:, 1]) < 0.02 * spread).nonzero()
+    count = int(near[0]) if len(near) else len(best_S2)
+    return tokenizer.decode(written.sequences[0, len(ids) :][:count], skip_special_tokens=True), count
+
+
 def test_greedy_text_is_the_same_in_both_runtimes(small_model: Artifact, small_f16: Artifact) -> None:
     """The weights are exact in F16, so llama.cpp's file and the directory are one model."""
-    prompts = ["Return a list of", "def ", "Ärger \u201eüber\u201c Umlaute"]
+    prompts = ["Return a list of", "def ", "class ", "Raises ValueError", "Ärger \u201eüber\u201c Umlaute"]
     ours = complete(small_model.path, prompts, 12)
     theirs = complete(small_f16.path, prompts, 12)
-    assert ours == theirs
-    assert any(text.strip() for text in ours)
+    decisive = [decisive_text(small_model.path, prompt, 12) for prompt in prompts]
+    assert sum(count for _, count in decisive) >= 24
+    for own, other, (text, _) in zip(ours, theirs, decisive, strict=True):
+        kept = text.rstrip("\ufffd")  # of a character that the next token would have finished
+        assert own.startswith(kept) and other.startswith(kept)
 
 
 def test_bytes_that_are_no_utf8_and_control_symbols_in_a_prompt_are_text(small_run: Path) -> None:

@@ -17,10 +17,13 @@ __all__ = ["callbacks", "forward_step", "prepare"]
 
 
 def prepare(config: ConfigContainer, paths: Paths) -> None:
-    """Trains on the split `train` and evaluates on `heldout`."""
+    """Trains on the split `train` and evaluates on `heldout`, both in the shares of the blend."""
+    folders = [paths.tokens, *(path for path, _ in paths.blended_in)]
+    shares = [share for _, share in paths.blended_in]
+    shares = [1.0 - sum(shares), *shares] if shares else None
     config.dataset.blend_per_split = [
-        ([str(paths.tokens / "train")], None),
-        ([str(paths.tokens / "heldout")], None),
+        ([str(folder / "train") for folder in folders], shares),
+        ([str(folder / "heldout") for folder in folders], shares),
         None,
     ]
     config.dataset.path_to_cache = str(paths.out / ".index_cache")
