@@ -15,12 +15,15 @@ from typing import Any
 
 from glide_nemo import plugins
 from glide_nemo.artifact import Artifact, Draft, write_atomically
+from glide_nemo.config import as_plain
 from glide_nemo.console import console
 from glide_nemo.errors import GlideError
 from glide_nemo.evaluation.bits_per_byte import BitsPerByteConfig
 from glide_nemo.evaluation.continuation import ContinuationConfig
 from glide_nemo.evaluation.loss_by_position import LossByPositionConfig
 from glide_nemo.evaluation.offline import offline
+from glide_nemo.evaluation.safety.prompts import describe_prompts
+from glide_nemo.evaluation.safety.refusals import GROUPS, RefusalsConfig
 from glide_nemo.evaluation.samples import SamplesConfig
 from glide_nemo.evaluation.subject import Subject
 from glide_nemo.steps import run_step
@@ -32,6 +35,7 @@ class EvaluationConfig:
     bits_per_byte: BitsPerByteConfig = field(default_factory=BitsPerByteConfig)
     continuation: ContinuationConfig = field(default_factory=ContinuationConfig)
     loss_by_position: LossByPositionConfig = field(default_factory=LossByPositionConfig)
+    refusals: RefusalsConfig = field(default_factory=RefusalsConfig)
     samples: SamplesConfig = field(default_factory=SamplesConfig)
 
 
@@ -56,7 +60,16 @@ def evaluate(
                 _merge(draft.metrics, _result(name, evaluator, subject), name)
         draft.summary = _summary(draft.metrics)
 
-    return run_step("evaluate", out, "evaluation", config, {"model": model, "corpus": corpus}, write, force=force)
+    inputs = {"model": model, "corpus": corpus}
+    return run_step("evaluate", out, "evaluation", _settings(config), inputs, write, force=force)
+
+
+def _settings(config: EvaluationConfig) -> dict[str, Any]:
+    """What the result depends on: of files that are read their content, and not where they lie."""
+    settings = as_plain(config)
+    if "refusals" in config.evaluators:
+        settings["refusals"]["files"] = [file.identity for file in describe_prompts(config.refusals.files)]
+    return settings
 
 
 def _result(name: str, evaluator: Callable[[Subject], dict[str, Any]], subject: Subject) -> dict[str, Any]:
@@ -92,4 +105,7 @@ def _summary(metrics: dict[str, Any]) -> str:
     if positions := metrics.get("loss_by_position"):
         first, last = positions["buckets"][0], positions["buckets"][-1]
         parts.append(f"{first['nats']:.2f} nats a token up to {first['end']}, {last['nats']:.2f} from {last['start']}")
+    if refused := metrics.get("refusals"):
+        groups = [group for group in GROUPS if group in refused]
+        parts.append("refuses " + ", ".join(f"{refused[group]['rate']:.0%} of {group} prompts" for group in groups))
     return ", ".join(parts) or f"{len(metrics)} metrics"
