@@ -20,10 +20,16 @@ def available(group: str) -> dict[str, EntryPoint]:
 
 
 def get(group: str, name: str) -> Any:
-    """The object behind a name. GlideError for an unknown name, naming the nearest one."""
+    """The object behind a name. GlideError for an unknown one, naming the nearest, and for one that cannot load."""
     points = available(group)
     if name not in points:
         near = difflib.get_close_matches(name, points, n=1, cutoff=0.4)
         advice = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(points)) or 'none'}"
         raise GlideError(f"unknown {group.rstrip('s')} '{name}': {advice}")
-    return points[name].load()
+    try:
+        return points[name].load()
+    except (ImportError, AttributeError) as error:
+        package = points[name].dist.name if points[name].dist else points[name].value
+        raise GlideError(
+            f"cannot load the {group.rstrip('s')} '{name}' of the package {package} ({error}): mend or uninstall it"
+        ) from error
