@@ -16,6 +16,7 @@ def megatron_on_cpu() -> Iterator[None]:
     not fit the installed Megatron.
     """
     from glide_nemo.cpu import (
+        adapters,
         checkpoint_writer,
         collectives,
         cuda_api,
@@ -39,6 +40,7 @@ def megatron_on_cpu() -> Iterator[None]:
         optimizer.apply(seams)
         gradient_norm.apply(seams)
         checkpoint_writer.apply(seams)
+        adapters.apply(seams)
         with CudaMeansCpu():
             yield
 

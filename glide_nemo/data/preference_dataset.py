@@ -50,7 +50,7 @@ class PairRows:
         try:
             self.answers = numpy.load(directory / f"{split}.answers.npy", mmap_mode="r")
         except FileNotFoundError:
-            raise GlideError(f"no preference pairs in {directory}: make them with `glide preferences`") from None
+            raise GlideError(f"no preference pairs in {directory}: make them with `glide dpo`") from None
         index = (directory / f"{split}.idx").read_bytes()
         header = 34  # of the index: magic, version, type and two counts (data/indexed.py)
         self.lengths = numpy.frombuffer(index, "<i4", len(self.answers), header)

@@ -47,10 +47,18 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.activations + self.logits
 
 
-def training_memory(architecture: GlideArchitecture, layout: Layout, seq_length: int) -> Memory:
-    """Memory of one training step in sequences of `seq_length` tokens, on the device that holds the embedding."""
+def training_memory(
+    architecture: GlideArchitecture, layout: Layout, seq_length: int, *, trained: int | None = None
+) -> Memory:
+    """Memory of one training step in sequences of `seq_length` tokens, on the device that holds the embedding.
+
+    `trained` parameters of adapters have gradients and an optimizer; None is all of the model's own.
+    """
     layers = -(-architecture.num_layers // layout.pipeline)
     held = (architecture.embedding_parameters + layers * architecture.layer_parameters) / layout.tensor
+    # Of adapters a device has its stage's, split as the weights are; they come on top of those.
+    adapters = 0 if trained is None else trained / architecture.num_layers * layers / layout.tensor
+    stepped = held if trained is None else adapters
     value = 2 if layout.mixed_precision else 4  # bytes of an activation and of a weight that is multiplied
     optimizer = 12 if layout.mixed_precision else 8  # in fp32 the weight is its own master copy
     tokens = layout.micro_batch_size * seq_length / layout.context
@@ -63,9 +71,9 @@ def training_memory(architecture: GlideArchitecture, layout: Layout, seq_length:
     # Logits, their fp32 copy and gradient in the loss; on the last stage, which with one stage is also the first.
     logits = tokens * architecture.padded_vocab_size / layout.tensor * (value + 8) if layout.pipeline == 1 else 0
     return Memory(
-        weights=held * value,
-        gradients=held * 4,
-        optimizer=held * optimizer / (layout.data if layout.distributed_optimizer else 1),
+        weights=(held + adapters) * value,
+        gradients=stepped * 4,
+        optimizer=stepped * optimizer / (layout.data if layout.distributed_optimizer else 1),
         activations=tokens * layers * (attention + swiglu) / layout.tensor * value * in_flight,
         logits=logits,
     )

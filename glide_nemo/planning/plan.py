@@ -8,6 +8,7 @@ from typing import Any
 from glide_nemo.model.architecture import GlideArchitecture
 from glide_nemo.planning.machine import Machine
 from glide_nemo.planning.memory import GB, Layout, Memory, training_memory
+from glide_nemo.recipes.lora import LoraConfig, adapter_parameters
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,20 @@ class TrainingPlan:
     @property
     def memory(self) -> Memory:
         """Bytes on the fullest device."""
-        return training_memory(self.architecture, self.layout, self.seq_length)
+        lora = LoraConfig(**(self.config.get("lora") or {}))  # a third party's container may have no such section
+        trained = adapter_parameters(lora, self.architecture) if lora.dim else None
+        return training_memory(self.architecture, self.layout, self.seq_length, trained=trained)
 
-    def describe(self, counted_parameters: int, machine: Machine) -> str:
+    def describe(self, counted_parameters: int, trained: int, machine: Machine) -> str:
         """What the recipe does and needs, a line each, for --dry-run."""
         layout, memory = self.layout, self.memory
         devices = f"{layout.gpus} GPUs of {self.gpu_gb:.0f} GB" if self.gpus else f"CPU processes, {self.processes}"
+        adapters = "" if trained == counted_parameters else f", of which {trained:,} in adapters are trained"
         parts = ", ".join(f"{name} {value / GB:.2f}" for name, value in vars(memory).items())
         return "\n".join(
             (
                 f"recipe              {self.name}",
-                f"parameters          {counted_parameters:,} (counted on the model as built)",
+                f"parameters          {counted_parameters:,} (counted on the model as built){adapters}",
                 f"tokens              {self.train_iters * self.tokens_per_step:,} in {self.train_iters:,} steps "
                 f"of {self.tokens_per_step:,}",
                 f"FLOPs per token     {self.architecture.flops_per_token(self.seq_length):,} "

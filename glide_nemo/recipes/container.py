@@ -1,4 +1,4 @@
-"""What GLiDE adds to Megatron-Bridge's config: an average of the weights, a curriculum of lengths, replay.
+"""What GLiDE adds to Megatron-Bridge's config: averaged weights, a curriculum of lengths, replay, adapters.
 
 As sections of the same container they are overridden, checked, printed and digested as every other setting is.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from megatron.bridge.training.config import ConfigContainer
 
+from glide_nemo.recipes.lora import LoraConfig
 from glide_nemo.recipes.preference import PreferenceConfig
 
 
@@ -44,6 +45,7 @@ class GlideContainer(ConfigContainer):
     ema: EmaConfig = field(default_factory=EmaConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
 
 @dataclass(kw_only=True)

@@ -70,6 +70,9 @@ def _against(recipe: TrainingRecipe, dimension: str, size: int) -> Iterator[str]
             "columns of the feed-forward layer": model.ffn_hidden_size,
             "rows that the vocabulary is padded to": VOCABULARY_MULTIPLE,
         }
+        lora = getattr(recipe.config, "lora", None)
+        if lora and lora.dim:
+            divided["rows of an adapter"] = lora.dim
         if model.sequence_parallel:
             divided["tokens of a sequence"] = model.seq_length // max(model.context_parallel_size, 1)
     elif dimension == "pipeline" and not any(getattr(model, name, None) for name in UNEVEN):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from glide_nemo.config import check_known_keys, dotted_keys, split_overrides
 from glide_nemo.errors import GlideError
+from glide_nemo.recipes.lora import check_lora
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -26,10 +28,13 @@ def override(config: ConfigContainer, overrides: Sequence[str]) -> None:
     if config.train.train_iters < 1:
         raise GlideError(f"train.train_iters={config.train.train_iters} trains nothing: pass 1 or more")
     given = split_overrides(overrides)
+    _fit_positions(config, given)
     _fit_sequences(config, given)
     if hasattr(config, "curriculum") and config.curriculum.stages:
         _fit_stages(config, given)
     _fit_schedule(config, given)
+    if hasattr(config, "lora"):
+        check_lora(config.lora)
 
 
 def _check_types(config: ConfigContainer, overrides: Sequence[str]) -> None:
@@ -84,6 +89,25 @@ def _fit_schedule(config: ConfigContainer, given: dict[str, str]) -> None:
 def wsd_decay_iters(style: str, steps: int) -> int | None:
     """Steps that WSD decays in: the last fifth, where its loss is level with cosine's (arXiv 2405.18392, section 4)."""
     return max(1, steps // 5) if style == "WSD" else None
+
+
+def _fit_positions(config: ConfigContainer, given: dict[str, str]) -> None:
+    """Positions that are not stretched keep no setting of YaRN.
+
+    Megatron-Core scales queries and keys by YaRN's factor wherever one is set, whatever the type of the positions
+    (core/transformer/attention.py:326).
+    """
+    if config.model.position_embedding_type == "yarn":
+        return
+    for field in fields(config.model):
+        if field.name.startswith("yarn_"):
+            if f"model.{field.name}" in given:
+                kind = config.model.position_embedding_type
+                raise GlideError(
+                    f"model.{field.name} stretches positions and model.position_embedding_type={kind} does not: "
+                    "pass one of the two"
+                )
+            setattr(config.model, field.name, None)
 
 
 def _fit_sequences(config: ConfigContainer, given: dict[str, str]) -> None:

@@ -65,20 +65,29 @@ def plan(name: str, overrides: Sequence[str], report: Report) -> TrainingPlan:
     )
 
 
-def count_parameters(name: str, overrides: Sequence[str], report: Report) -> int:
-    """Parameters of the recipe's model as Megatron-Core builds it, on the meta device: nothing is allocated."""
+def count_parameters(name: str, overrides: Sequence[str], report: Report) -> tuple[int, int]:
+    """Parameters of the recipe's model as Megatron-Core builds it, and those it trains: fewer where it has adapters.
+
+    On the meta device: nothing is allocated but adapters.
+    """
     from megatron.bridge.training.model_load_save import temporary_distributed_context
 
     from glide_nemo.recipes.recipe import build_recipe
+    from glide_nemo.training.lora import adapters
 
-    provider = build_recipe(name, overrides).config.model
+    config = build_recipe(name, overrides).config
+    provider = config.model
     provider.tensor_model_parallel_size = provider.pipeline_model_parallel_size = provider.context_parallel_size = 1
     provider.sequence_parallel = False
     provider.init_model_with_meta_device = True
     with temporary_distributed_context(backend="gloo"):
         provider.finalize()
         (model,) = provider.provide_distributed_model(wrap_with_ddp=False)
-        return sum(parameter.numel() for parameter in model.parameters())
+        whole = trained = sum(parameter.numel() for parameter in model.parameters())
+        if hasattr(config, "lora") and config.lora.dim:
+            adapted = adapters(config.lora)(model)
+            trained = sum(parameter.numel() for parameter in adapted.parameters() if parameter.requires_grad)
+        return whole, trained
 
 
 @joined()
@@ -98,16 +107,19 @@ def train(name: str, overrides: Sequence[str], paths: Paths, report: Report) -> 
     from glide_nemo.training.curriculum import CountInSequences, enter_stage
     from glide_nemo.training.curves import Curves, not_finite
     from glide_nemo.training.ema import WeightAverage
+    from glide_nemo.training.lora import MergedWeights, adapt
     from glide_nemo.training.objectives import objective
 
     recipe = build_recipe(name, overrides)
     config, trained_towards = recipe.config, objective(recipe.objective)
     trained_towards.prepare(config, paths)
     config.tokenizer.tokenizer_model = str(paths.tokenizer)
-    config.checkpoint.save = config.checkpoint.load = str(paths.out / "checkpoints")
+    adapts = hasattr(config, "lora") and config.lora.dim > 0
+    resumable = paths.out / ("adapter" if adapts else "checkpoints")
+    config.checkpoint.save = config.checkpoint.load = str(resumable)
     names = {paths.out: ".", paths.tokens: "tokens", paths.tokenizer: "tokenizer"}
     names |= {path: part_name(number) for number, (path, _) in enumerate(paths.blended_in, 1)}
-    step = settle(paths.out / "checkpoints")
+    step = settle(resumable)
     added: list[Callback] = []  # GLiDE's sections are there where a recipe uses its container
     if hasattr(config, "curriculum") and config.curriculum.stages:
         enter_stage(config, step)
@@ -115,6 +127,10 @@ def train(name: str, overrides: Sequence[str], paths: Paths, report: Report) -> 
     if hasattr(config, "ema") and config.ema.interval:
         settle(paths.out / "ema", step)
         added.append(WeightAverage(config.ema, paths.out / "ema", names))
+    if adapts:
+        adapt(recipe, paths)
+        settle(paths.out / "checkpoints", step)
+        added.append(MergedWeights(paths.out / "checkpoints", names))
     if step >= config.train.train_iters:
         config.checkpoint.save = None  # trained, killed while it was evaluated; Bridge would save it again
     if paths.init_from:

@@ -44,7 +44,7 @@ def prepare_pairs(config: ConfigContainer, paths: Paths) -> None:
             )
     metrics = load(paths.tokens, "tokens").metrics
     if "pad" not in metrics:
-        raise GlideError(f"no preference pairs in {paths.tokens}: make them with `glide preferences`")
+        raise GlideError(f"no preference pairs in {paths.tokens}: make them with `glide dpo`")
     config.dataset.directory = str(paths.tokens)
     config.dataset.dtype, config.dataset.pad = metrics["dtype"], metrics["pad"]
     batches = -(-len(config.dataset.read("heldout")) // config.train.global_batch_size)

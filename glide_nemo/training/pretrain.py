@@ -19,7 +19,7 @@ from glide_nemo.planning.machine import this_machine
 from glide_nemo.planning.plan import TrainingPlan
 from glide_nemo.steps import run_step
 from glide_nemo.training import loop
-from glide_nemo.training.lineage import pretraining_tokens
+from glide_nemo.training.lineage import pretraining_tokens, tokenizer_of
 from glide_nemo.training.plans import resolve
 from glide_nemo.training.processes import run_processes
 from glide_nemo.training.worker import Event, run_with_megatron
@@ -43,8 +43,8 @@ def dry_run(name: str, overrides: Sequence[str] = ()) -> str:
     from omegaconf import OmegaConf
 
     plan = resolve(name, tuple(overrides))
-    counted = run_with_megatron(loop.count_parameters, name, tuple(overrides))
-    return f"{OmegaConf.to_yaml(OmegaConf.create(plan.config))}\n{plan.describe(counted, this_machine())}"
+    counted, trained = run_with_megatron(loop.count_parameters, name, tuple(overrides))
+    return f"{OmegaConf.to_yaml(OmegaConf.create(plan.config))}\n{plan.describe(counted, trained, this_machine())}"
 
 
 def pretrain(
@@ -61,8 +61,8 @@ def pretrain(
     `tokens` may be a blend; with `replay.share` in the recipe, what the checkpoint was pretrained on joins it.
 
     Writes `checkpoints/` (Megatron torch_dist, with the optimizer and random state), `ema/` where the recipe averages
-    its weights, `loss.jsonl` and `logs/throughput.jsonl`. Killed, it goes on from its last
-    checkpoint, with the same result.
+    its weights, `adapter/` where it trains adapters and merges them, `loss.jsonl` and `logs/throughput.jsonl`. Killed,
+    it goes on from its last checkpoint, with the same result.
 
     Raises GlideError where the recipe does not fit the tokens or the checkpoint it starts from.
     """
@@ -72,6 +72,7 @@ def pretrain(
         _check_enough(plan, part.tokens)
     if init_from is not None:
         _check_same_shape(plan, init_from)
+        _check_same_tokenizer(parts[0].tokens, init_from)
     inputs = {loop.part_name(number): part.tokens for number, part in enumerate(parts)}
     inputs |= {"init_from": init_from} if init_from else {}
 
@@ -79,7 +80,7 @@ def pretrain(
         start = weights_of(init_from, init_weights) if init_from else None
         heldout_loss = _train(plan, parts, start, draft)
         shutil.rmtree(draft.path / ".index_cache", ignore_errors=True)
-        for folder in ("checkpoints", "ema"):
+        for folder in ("checkpoints", "ema", "adapter"):
             if (draft.path / folder).exists():
                 _keep_newest(draft.path / folder)
         _state_metrics(plan, heldout_loss, draft)
@@ -152,11 +153,13 @@ def _state_metrics(plan: TrainingPlan, heldout_loss: float | None, draft: Draft)
     evaluations = _read_lines(draft.path / "heldout.jsonl")
     rate = sorted(line["tokens_per_second"] for line in rates)[len(rates) // 2]
     stride = -(-len(losses) // CURVE_POINTS)
+    counted, trained = run_with_megatron(loop.count_parameters, plan.name, plan.overrides)
     draft.metrics = {
         "recipe": plan.name,
         "objective": plan.objective,
         "architecture": plan.architecture,
-        "parameters": run_with_megatron(loop.count_parameters, plan.name, plan.overrides),
+        "parameters": counted,
+        "trainable_parameters": trained,
         "flops_per_token": plan.architecture.flops_per_token(plan.seq_length),
         "seq_length": plan.seq_length,
         "train_iters": plan.train_iters,
@@ -228,3 +231,17 @@ def _check_same_shape(plan: TrainingPlan, start: Artifact) -> None:
                 f"{start.path} cannot start {plan.name}, its {key} is {theirs.get(key)} and not {ours}: "
                 "start from a checkpoint of the same architecture"
             )
+
+
+def _check_same_tokenizer(tokens: Artifact, start: Artifact) -> None:
+    """Two tokenizers of one size give the same numbers to different pieces; the loss would only look high."""
+    try:
+        theirs = tokenizer_of(start)
+    except GlideError:  # copied without what it was made from, a checkpoint does not know its tokenizer any more
+        return
+    if tokens.record["inputs"]["tokenizer"]["sha256"] != theirs.sha256:
+        ours, own = tokens.input("tokenizer").path.resolve(), theirs.path.resolve()
+        raise GlideError(
+            f"{tokens.path} was packed with the tokenizer {ours} and {start.path} trained with {own}: "
+            "pack the text with the checkpoint's own"
+        )

@@ -24,6 +24,7 @@ WATCHED = (
     "megatron.core.dist_checkpointing.strategies.filesystem_async", "megatron.core.optimizer.clip_grads",
     "megatron.core.pipeline_parallel.p2p_communication",
     "megatron.core.pipeline_parallel.p2p_communication.P2PCommunicator",
+    "megatron.bridge.peft.utils", "megatron.bridge.peft.module_matcher",
 )  # fmt: skip
 
 

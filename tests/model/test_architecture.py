@@ -16,7 +16,7 @@ from glide_nemo.training.worker import run_with_megatron
 def count(name: str, report: loop.Report) -> tuple[int, int]:
     """Parameters of a recipe's model, and the bytes that counting them took."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    counted = loop.count_parameters(name, (), report)
+    counted, _ = loop.count_parameters(name, (), report)
     return counted, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 

@@ -77,8 +77,8 @@ def test_tensor_and_pipeline_parallelism_divide_the_model() -> None:
 def plan(shape: GlideArchitecture, gpus: int) -> TrainingPlan:
     return TrainingPlan(
         name="glide3b_phaseB" if gpus else "glide_nano_phaseB", overrides=(), config={}, architecture=shape,
-        layout=Layout(gpus=max(gpus, 1), mixed_precision=bool(gpus)), gpus=gpus, gpu_gb=80.0, continues=None,
-        train_iters=1, global_batch_size=1, seq_length=shape.seq_length,
+        layout=Layout(gpus=max(gpus, 1), mixed_precision=bool(gpus)), gpus=gpus, gpu_gb=80.0, objective="next_token",
+        continues=None, train_iters=1, global_batch_size=1, seq_length=shape.seq_length,
     )  # fmt: skip
 
 

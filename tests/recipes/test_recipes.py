@@ -82,3 +82,15 @@ def test_overrides_reach_the_plan() -> None:
     assert (plan.architecture.num_layers, plan.layout.micro_batch_size, plan.seq_length) == (2, 8, 64)
     assert plan.config["optimizer"]["lr"] == 1e-3
     assert plan.config["dataset"]["seq_length"] == 64, "data and model read sequences of one length"
+
+
+@pytest.mark.xdist_group("megatron")
+def test_positions_that_are_not_stretched_keep_no_factor_of_yarn() -> None:
+    plan = run_with_megatron(loop.plan, "glide_nano_sft", ("model.position_embedding_type=rope",))
+    assert [value for key, value in plan.config["model"].items() if key.startswith("yarn_") and value is not None] == []
+    assert plan.architecture.rope_scaling is None
+    stretched = run_with_megatron(loop.plan, "glide_nano_sft", ())
+    assert stretched.config["model"]["yarn_rotary_scaling_factor"] == stretched.architecture.rope_scaling_factor > 1
+    with pytest.raises(GlideError, match=r"model\.yarn_beta_fast stretches positions and .*=rope does not"):
+        overrides = ("model.position_embedding_type=rope", "model.yarn_beta_fast=16")
+        run_with_megatron(loop.plan, "glide_nano_sft", overrides)

@@ -14,6 +14,8 @@ import yaml
 from glide_nemo import cli
 from glide_nemo.artifact import Artifact, load
 from glide_nemo.data.pack import PackConfig, pack
+from glide_nemo.tokenizer.recipes import TokenizerConfig
+from glide_nemo.tokenizer.train import train_tokenizer
 from glide_nemo.training import pretrain as step
 
 Refused = Callable[..., str]
@@ -86,6 +88,25 @@ def test_missing_tokens_and_a_missing_checkpoint_are_named(
 def test_tokens_of_another_vocabulary_are_refused(refused: Refused, small_tokens: Artifact, tmp_path: Path) -> None:
     told = refused("--recipe", "glide_nano_phaseB", "--tokens", str(small_tokens.path), "--out", str(tmp_path / "out"))
     assert "has a vocabulary of 4096" in told and "model.vocab_size=1000" in told
+
+
+def test_tokens_of_another_tokenizer_than_the_checkpoints_are_refused(
+    refused: Refused,
+    small_corpus: Artifact,
+    small_tokens: Artifact,
+    uninterrupted: Artifact,
+    tiny: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    other = train_tokenizer(TokenizerConfig(vocab_size=1_000, input_bytes=50_000), small_corpus, tmp_path / "other")
+    tokens = pack(PackConfig(), small_corpus, other, tmp_path / "tokens")
+    told = refused(
+        "--recipe", "glide_nano_phaseB", "--tokens", str(tokens.path), "--out", str(tmp_path / "out"),
+        "--from", str(uninterrupted.path), *tiny,
+    )  # fmt: skip
+    own = small_tokens.input("tokenizer").path.resolve()
+    assert f"packed with the tokenizer {other.path}" in told and f"trained with {own}" in told
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_checkpoint_of_another_shape_is_refused(
