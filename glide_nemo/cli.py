@@ -81,6 +81,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _accept_warcs(added)
 
+    added = command("run", commands.run_run, recipe, "a declared chain of phases: pretrain, extend, fine-tune, export")
+    described = "what the chain's data are called and where they lie; --dry-run shows what it needs"
+    added.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH", help=described)
+
     added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site as WARC")
     _accept_warcs(added)
 

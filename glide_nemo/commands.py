@@ -46,6 +46,28 @@ def run_quickstart(args: argparse.Namespace) -> None:
         quickstart(config, args.out or Path("runs/quickstart"), warcs=args.warc)
 
 
+def run_run(args: argparse.Namespace) -> None:
+    from glide_nemo.errors import GlideError
+    from glide_nemo.recipes.chain import chains
+
+    declared = chains()
+    if args.list:
+        for name, chain in declared.items():
+            print(f"{name:<16} {(chain.__doc__ or '').strip().splitlines()[0]}")
+        return
+    name = args.recipe or "glide_nano"
+    if name not in declared:
+        raise GlideError(f"unknown chain '{name}': there are {', '.join(declared)}")
+    from glide_nemo.run import run_chain
+    from glide_nemo.training.chain import describe, parse_data, with_overrides
+
+    chain = with_overrides(declared[name](), args.overrides)
+    if args.dry_run:
+        print(describe(chain))
+        return
+    run_chain(chain, parse_data(chain, args.data), _given(args, "out"))
+
+
 def run_crawl(args: argparse.Namespace) -> None:
     from glide_nemo.crawl.crawl import CrawlConfig, crawl
 

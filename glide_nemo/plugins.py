@@ -9,7 +9,7 @@ from typing import Any
 
 from glide_nemo.errors import GlideError
 
-GROUPS = ("architectures", "recipes", "exporters", "evaluators", "curation", "engines")
+GROUPS = ("architectures", "recipes", "chains", "exporters", "evaluators", "curation", "engines")
 
 
 @cache  # each look reads the metadata of every installed package

@@ -7,42 +7,63 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from curator_pipelines import workers
 from curator_pipelines.config import CurationConfig
 from curator_pipelines.curate import curate
 from curator_pipelines.english import nano as nano_curation
 from glide_nemo import fork_server
-from glide_nemo.artifact import Artifact
+from glide_nemo.artifact import Artifact, last
 from glide_nemo.console import console
 from glide_nemo.crawl.crawl import CrawlConfig, crawl
+from glide_nemo.data.documented_pairs import DocumentedPairsConfig, derive_pairs
 from glide_nemo.data.pack import PackConfig, pack
+from glide_nemo.data.questions import QuestionsConfig, ask_questions
 from glide_nemo.evaluation.evaluate import EvaluationConfig, evaluate
-from glide_nemo.export.certificate import CertificateConfig, certify
-from glide_nemo.export.gguf import GgufConfig, export_gguf
+from glide_nemo.export.certificate import CertificateConfig
 from glide_nemo.export.hf import HfConfig, export_hf
-from glide_nemo.recipes.recipe import prefix
+from glide_nemo.recipes.chain import Chain, glide_nano
 from glide_nemo.release.report import write_report
+from glide_nemo.run import run_chain
 from glide_nemo.tokenizer.train import TokenizerConfig, train_tokenizer
-from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.worker import PRELOAD
+
+
+def _over_positions(*evaluators: str) -> EvaluationConfig:
+    """Loss by position as far as phase C's context goes, which is beyond phase B's; and other evaluators."""
+    config = EvaluationConfig(evaluators=["loss_by_position", *evaluators])
+    config.loss_by_position.tokens = 1_024
+    return config
 
 
 @dataclass
 class QuickstartConfig:
-    """The settings of every step of the road."""
+    """The settings of every step of the road; of the training phases, key=value overrides of their recipes."""
 
-    size: str = "nano"
     crawl: CrawlConfig = field(default_factory=CrawlConfig)
     curation: CurationConfig = field(default_factory=nano_curation)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     tokens: PackConfig = field(default_factory=PackConfig)
-    phase_a: list[str] = field(default_factory=list)  # key=value overrides of the recipe
+    questions: QuestionsConfig = field(default_factory=QuestionsConfig)
+    pairs: DocumentedPairsConfig = field(default_factory=DocumentedPairsConfig)
+    phase_a: list[str] = field(default_factory=list)
     phase_b: list[str] = field(default_factory=list)
-    hf: HfConfig = field(default_factory=HfConfig)
-    gguf: list[str] = field(default_factory=lambda: ["f16", "q4_k_m"])
+    phase_b_evaluation: EvaluationConfig = field(default_factory=_over_positions)
+    phase_c: list[str] = field(default_factory=list)
+    phase_c_evaluation: EvaluationConfig = field(default_factory=lambda: _over_positions("bits_per_byte"))
+    sft: list[str] = field(default_factory=list)
+    dpo: list[str] = field(default_factory=list)
     certificate: CertificateConfig = field(default_factory=CertificateConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    @property
+    def chain(self) -> Chain:
+        """The declared chain, with the overrides of its phases."""
+        chain = glide_nano()
+        for name, phase in chain.phases.items():
+            phase.overrides = getattr(self, name)
+        return chain
 
 
 def nano() -> QuickstartConfig:
@@ -55,15 +76,19 @@ def tiny() -> QuickstartConfig:
     config = QuickstartConfig()
     config.crawl.max_pages = 24
     config.tokenizer.vocab_size = 512
-    shape = ["model.num_layers=1", "model.ffn_hidden_size=256", "validation.eval_iters=1"]
-    steps = [
+    config.phase_a = [
+        "model.num_layers=1",
+        "model.ffn_hidden_size=256",
         "train.train_iters=4",
         "train.global_batch_size=4",
         "train.micro_batch_size=4",
+        "validation.eval_iters=1",
         "checkpoint.save_interval=2",
     ]
-    config.phase_a = [*shape, *steps, "scheduler.lr_warmup_iters=1", "scheduler.lr_decay_iters=4"]
-    config.phase_b = config.phase_a
+    config.phase_b = config.sft = config.dpo = config.phase_a
+    config.phase_c = [*config.phase_a, "model.seq_length=256"]  # the little text that is held out is no longer
+    config.phase_b_evaluation.loss_by_position.max_stretches = 2
+    config.phase_c_evaluation.loss_by_position.max_stretches = 2
     return config
 
 
@@ -81,40 +106,50 @@ def quickstart(config: QuickstartConfig, run: Path, *, warcs: Sequence[Path] = (
     pages = crawl(config.crawl, run / "crawl", warcs=warcs, force=True)
     corpus = curate(config.curation, pages, run / "corpus", force=True)
     tokenizer = train_tokenizer(config.tokenizer, corpus, run / "tokenizer", force=True)
-    tokens = pack(config.tokens, corpus, tokenizer, run / "tokens", force=True)
-    # The model has the vocabulary that the tokenizer got, also where little text allowed only a smaller one.
-    vocabulary = f"model.vocab_size={tokenizer.metrics['vocab_size']}"
-    phase_a, phase_b = (
-        plan_training(f"{prefix(config.size)}_{phase}", [vocabulary, *overrides])
-        for phase, overrides in (("phaseA", config.phase_a), ("phaseB", config.phase_b))
-    )
-    warm = pretrain(phase_a, tokens, run / "phase_a", force=True)
-    trained = pretrain(phase_b, tokens, run / "phase_b", init_from=warm, force=True)
-    model = export_hf(config.hf, trained, run / "hf", force=True)
-    exports: dict[str, Artifact] = {"hf": model}
-    for kind in config.gguf:
-        exports[f"gguf:{kind}"] = export_gguf(GgufConfig(quantization=kind), model, run / f"gguf_{kind}", force=True)
-    certificate = certify(config.certificate, trained, exports, run / "certificate", force=True)
-    evaluation = evaluate(config.evaluation, model, corpus, run / "evaluation", force=True)
+    data = {
+        "web": pack(config.tokens, corpus, tokenizer, run / "tokens", force=True).path,
+        "questions": ask_questions(config.questions, corpus, run / "questions", force=True).path,
+        "pairs": derive_pairs(config.pairs, corpus, run / "pairs", force=True).path,
+    }
+
+    def compare_contexts(phase: str, checkpoint: Artifact) -> None:
+        """What phase C's longer context is good for: phase B's loss by position beside its own."""
+        if settings := getattr(config, f"{phase}_evaluation", None):
+            model = export_hf(HfConfig(), checkpoint, run / f"{phase}_hf", force=True)
+            evaluate(settings, model, corpus, run / f"{phase}_evaluation", force=True)
+
+    certificate = run_chain(config.chain, data, run, config.certificate, after=compare_contexts)
+    evaluation = evaluate(config.evaluation, certificate.input("hf"), corpus, run / "evaluation", force=True)
     report = write_report(run, run / "report", force=True)
-    _show_result(report, certificate, evaluation, time.monotonic() - started)
+    _show_result(report, certificate, evaluation, last(run / "phase_c_evaluation", "evaluation"), started)
     return report
 
 
-def _show_result(report: Artifact, certificate: Artifact, evaluation: Artifact, seconds: float) -> None:
-    bits = evaluation.metrics["bits_per_byte"]
-    # Sampled, not greedy: the most likely next token again and again is what a small model repeats itself by.
-    sample = next(sample for sample in evaluation.metrics["samples"] if sample["decoding"] != "greedy")
+def _show_result(
+    report: Artifact, certificate: Artifact, evaluation: Artifact, before: Artifact, started: float
+) -> None:
+    bits, pretrained = evaluation.metrics["bits_per_byte"], before.metrics["bits_per_byte"]
+    seconds = time.monotonic() - started
     console.print()
     took = f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:.0f} seconds"
     console.print(f"[bold]done[/bold] in {took}")
     console.print(f"  report       {os.path.relpath(report.path / 'report.html')}")
     console.print(
-        f"  held-out     {bits['model']:.2f} bits a byte (gzip -9 {bits['gzip_9']:.2f}, unigram {bits['unigram']:.2f})"
+        f"  held-out     {pretrained['model']:.2f} bits a byte pretrained, {bits['model']:.2f} fine-tuned "
+        f"(gzip -9 {bits['gzip_9']:.2f}, unigram {bits['unigram']:.2f})"
     )
     console.print(f"  certificate  {'passed' if certificate.metrics['passed'] else 'FAILED'}: {certificate.summary}")
-    console.print(f"  it writes    [bold]{_shown(sample['prompt'])}[/bold]{_shown(sample['completion'].rstrip())}")
+    for verb, sample in _told(evaluation.metrics["samples"]):
+        told = f"[bold]{_shown(sample['prompt'])}[/bold] {_shown(sample['completion'].strip())}"
+        console.print(f"  {verb:<12} {told}")
     console.print(f"  talk to it   glide chat {os.path.relpath(report.path.parent)}")
+
+
+def _told(samples: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """An answer, and a text that was sampled: by its likeliest tokens alone a small model repeats itself."""
+    answer = next(sample for sample in samples if sample["source"] == "question")
+    text = next(sample for sample in samples if sample["source"] != "question" and sample["decoding"] != "greedy")
+    return [("it answers", answer), ("it writes", text)]
 
 
 def _shown(text: str) -> str:

@@ -59,7 +59,7 @@ def scripted_model(
         network.save_pretrained(draft.path)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(tokenizer.path / name, draft.path / name)
-        draft.metrics["recipe"] = "glide_scripted_sft"
+        draft.metrics |= {"recipe": "glide_scripted_sft", "objective": "sft"}
     return load(out)
 
 

@@ -35,5 +35,5 @@ def random_model(out: Path, tokenizer: Artifact, architecture: GlideArchitecture
         (out / "generation_config.json").write_text(json.dumps(generation_config(tokenizer.metrics["special"])))
         for name in TOKENIZER_FILES:
             shutil.copyfile(tokenizer.path / name, out / name)
-        draft.metrics["recipe"] = "glide_small_phaseA"
+        draft.metrics |= {"recipe": "glide_small_phaseA", "objective": "next_token"}
     return load(out)

@@ -17,10 +17,15 @@ import pytest
 from glide_nemo.artifact import KINDS, RECORD, in_run, load
 
 STEPS = (
-    "crawl", "corpus", "tokenizer", "tokens", "phase_a", "phase_b", "hf", "gguf_f16", "gguf_q4_k_m", "certificate",
-    "evaluation", "report",
+    "crawl", "corpus", "tokenizer", "tokens", "questions", "pairs", "phase_a", "phase_b", "phase_b_hf",
+    "phase_b_evaluation", "phase_c", "phase_c_hf", "phase_c_evaluation", "sft.conversations", "sft", "dpo.pairs", "dpo",
+    "hf", "gguf_f16", "gguf_q4_k_m", "certificate", "evaluation", "report",
 )  # fmt: skip
-LINES = {"corpus": "curate", "phase_a": "glide_nano_phaseA", "phase_b": "glide_nano_phaseB", "evaluation": "evaluate"}
+PHASES = {"phase_a": "phaseA", "phase_b": "phaseB", "phase_c": "phaseC", "sft": "sft", "dpo": "dpo"}
+LINES = {name: f"glide_nano_{recipe}" for name, recipe in PHASES.items()} | {
+    "corpus": "curate", "sft.conversations": "conversations", "dpo.pairs": "preferences", "phase_b_hf": "hf",
+    "phase_c_hf": "hf", "phase_b_evaluation": "evaluate", "phase_c_evaluation": "evaluate", "evaluation": "evaluate",
+}  # fmt: skip
 
 pytestmark = pytest.mark.xdist_group("quickstart")
 
@@ -55,7 +60,9 @@ def test_every_step_leaves_an_artifact_made_from_the_one_before(finished: tuple[
     known = {artifact.sha256 for artifact in artifacts.values()}
     for name, artifact in artifacts.items():
         assert all(entry["sha256"] in known for entry in artifact.record["inputs"].values()), name
-    assert artifacts["phase_b"].input("init_from").path.name == "phase_a"
+    before = {"phase_b": "phase_a", "phase_c": "phase_b", "sft": "phase_c", "dpo": "sft"}
+    assert {name: artifacts[name].input("init_from").path.name for name in before} == before
+    assert artifacts["certificate"].input("checkpoint").sha256 == artifacts["dpo"].sha256
     assert artifacts["certificate"].metrics["passed"] is True
 
 
@@ -63,11 +70,11 @@ def test_the_last_lines_say_where_the_report_lies_the_key_figures_and_what_it_wr
     finished: tuple[Path, str],
 ) -> None:
     run, said = finished
-    bits = load(run / "evaluation").metrics["bits_per_byte"]
+    bits, pretrained = (load(run / name).metrics["bits_per_byte"] for name in ("evaluation", "phase_c_evaluation"))
     end = said[said.rindex("done in") :]
     report = re.search(r"report +(\S+report\.html)", end)
     assert report and Path(report[1]).resolve() == (run / "report/report.html").resolve()
-    assert f"{bits['model']:.2f} bits a byte" in end
+    assert f"{pretrained['model']:.2f} bits a byte pretrained, {bits['model']:.2f} fine-tuned" in end
     assert "certificate  passed" in end
     assert load(run / "evaluation").metrics["samples"][0]["prompt"] in end
     assert "glide chat" in end
@@ -137,6 +144,6 @@ def test_killed_in_every_step_the_road_ends_where_the_uninterrupted_one_does(
     done = quickstart(run)
     assert done.returncode == 0, done.stderr
     assert digests(run) == digests(finished[0])
-    losses = [(run / name / "loss.jsonl").read_text() for name in ("phase_a", "phase_b")]
-    assert losses == [(finished[0] / name / "loss.jsonl").read_text() for name in ("phase_a", "phase_b")]
+    losses = [(run / name / "loss.jsonl").read_text() for name in PHASES]
+    assert losses == [(finished[0] / name / "loss.jsonl").read_text() for name in PHASES]
     assert all(json.loads(line)["loss"] > 0 for text in losses for line in text.splitlines())

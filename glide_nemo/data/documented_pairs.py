@@ -20,8 +20,7 @@ from dataclasses import dataclass
 
 from glide_nemo import corpus as corpora
 from glide_nemo.artifact import Artifact, Draft, write_atomically
-from glide_nemo.data.questions import QuestionsConfig, asked_about
-from glide_nemo.data.signatures import Documented, documented
+from glide_nemo.data.questions import QuestionsConfig, asked_of_page
 from glide_nemo.errors import GlideError
 from glide_nemo.steps import run_step
 
@@ -47,13 +46,14 @@ def derive_pairs(
             seen: set[str] = set()
             lines: list[tuple[bytes, str]] = []
             for _, text in corpora.documents(corpus, split):
-                for question, chosen, rejected in pairs_of_page(config, list(documented(text))):
+                asked = asked_of_page(QuestionsConfig(max_arguments=config.max_arguments), text)
+                for question, chosen, rejected in _pairs_of_page(asked):
                     if question not in seen:
                         seen.add(question)
                         pair = {"prompt": question, "chosen": chosen, "rejected": rejected}
                         lines.append((_hash(question), json.dumps(pair, ensure_ascii=False) + "\n"))
             if not lines:
-                raise GlideError(f"no two documented things on a {split} page of {corpus.path}: pairs are made of them")
+                raise GlideError(f"nothing to ask about on the {split} pages of {corpus.path}: curate more text")
             kept = sorted(lines)[: config.max_pairs if split == "train" else -(-config.max_pairs // 5)]
             write_atomically(draft.path / f"{split}.jsonl", "".join(line for _, line in kept))
             draft.metrics[split] = len(kept)
@@ -62,14 +62,14 @@ def derive_pairs(
     return run_step("pairs", out, "conversations", config, {"corpus": corpus}, write, force=force)
 
 
-def pairs_of_page(config: DocumentedPairsConfig, found: Sequence[Documented]) -> Iterator[tuple[str, str, str]]:
+def _pairs_of_page(asked: Sequence[tuple[str, str, str]]) -> Iterator[tuple[str, str, str]]:
     """(question, its answer, a worse one)."""
     by_kind: dict[str, list[tuple[str, str]]] = {}
-    for kind, question, answer in asked_about(QuestionsConfig(max_arguments=config.max_arguments), found):
+    for kind, question, answer in asked:
         by_kind.setdefault(kind, []).append((question, answer))
-    for asked in by_kind.values():
-        for number, (question, answer) in enumerate(asked):
-            others = (other for _, other in asked[number + 1 :] + asked[:number] if other != answer)
+    for of_kind in by_kind.values():
+        for number, (question, answer) in enumerate(of_kind):
+            others = (other for _, other in of_kind[number + 1 :] + of_kind[:number] if other != answer)
             rejected = _stuttered(answer) if _hash(question)[-1] % 2 else next(others, None)
             if rejected not in (None, answer):
                 yield question, answer, rejected

@@ -7,13 +7,19 @@ Of each are asked, as far as the page says it:
     What are the arguments of `textwrap.fill`?       the list from its signature
     Which function of `textwrap` does this? ...      its name, for the first sentence
 
-with wordings chosen by a hash of the name, so that no wording belongs to one kind of answer. Nothing is made up: each
-answer stands on the page. Only documents of the train split are read, and their address and licence are kept.
+with wordings chosen by a hash of the name, so that no wording belongs to one kind of answer. Of a page that documents
+nothing is asked how a sentence goes on:
+
+    Which sentence comes next? ...                   the sentence after it
+
+Nothing is made up: each answer stands on the page. Only documents of the train split are read, and their address and
+licence are kept.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -25,6 +31,7 @@ from typing import Any
 from glide_nemo import corpus as corpora
 from glide_nemo.artifact import Artifact, Draft, write_atomically
 from glide_nemo.console import progress
+from glide_nemo.data.passages import followed
 from glide_nemo.data.signatures import Documented, documented
 from glide_nemo.errors import GlideError
 from glide_nemo.steps import run_step
@@ -37,6 +44,7 @@ ARGUMENTS = (
     "Which arguments does `{name}` take?",
     "How do I call `{name}`?",
 )
+NEXT = ("Which sentence comes next? {text}", "Go on from here: {text}", "What follows? {text}")
 WHICH = ("Which {kind} of `{owner}` does this? {does}", "Name the {kind} of `{owner}` for this: {does}")
 
 
@@ -46,6 +54,7 @@ class QuestionsConfig:
 
     domain: str = "documentation"
     max_arguments: int = 200  # characters of a signature that is still asked about
+    max_continued: int = 4  # sentences asked about on a page that documents nothing
 
 
 def ask_questions(
@@ -53,8 +62,8 @@ def ask_questions(
 ) -> Artifact:
     """Writes `questions.jsonl`: `messages`, and `id, url, license, language, domain` of what they come from.
 
-    Metrics: `conversations`, `pages` (that document something), `asked` (by kind), `licenses`.
-    Raises GlideError where no page documents anything.
+    Metrics: `conversations`, `pages` (that something is asked of), `asked` (by kind), `licenses`.
+    Raises GlideError where no page has anything to ask about.
     """
 
     def write(draft: Draft) -> None:
@@ -62,9 +71,9 @@ def ask_questions(
         total = corpus.metrics["split"]["train"]["documents"]
         with progress("asking", total, "documents") as advance:
             for document in corpora.records(corpus, "train", ("id", "text", "url", "language", "license")):
-                found = list(documented(document["text"]))
-                pages += bool(found)
-                for kind, question, answer in asked_about(config, found):
+                asked_of = asked_of_page(config, document["text"])
+                pages += bool(asked_of)
+                for kind, question, answer in asked_of:
                     if question in seen:
                         continue
                     seen.add(question)
@@ -73,7 +82,7 @@ def ask_questions(
                     lines.append(_line(config, document, question, answer))
                 advance()
         if not lines:
-            raise GlideError(f"no documented signatures in {corpus.path}: questions are made of pydoc's pages")
+            raise GlideError(f"no documented signatures and no sentences in {corpus.path}: curate more text")
         write_atomically(draft.path / FILE, "".join(lines))
         draft.metrics = {
             "conversations": len(lines),
@@ -99,7 +108,17 @@ def _line(config: QuestionsConfig, document: dict[str, Any], question: str, answ
     return json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def asked_about(config: QuestionsConfig, found: Sequence[Documented]) -> Iterator[tuple[str, str, str]]:
+def asked_of_page(config: QuestionsConfig, text: str) -> list[tuple[str, str, str]]:
+    """(kind, question, answer) of a page: of what it documents, else of its sentences."""
+    if found := list(documented(text)):
+        return list(_asked_about(config, found))
+    return [
+        ("next", _chosen(NEXT, sentence).format(text=sentence), following)
+        for sentence, following in itertools.islice(followed(text), config.max_continued)
+    ]
+
+
+def _asked_about(config: QuestionsConfig, found: Sequence[Documented]) -> Iterator[tuple[str, str, str]]:
     """(kind, question, answer) of what a page documents; what two things on it do alike is not asked backwards."""
     said = Counter(item.does for item in found)
     for item in found:
@@ -114,9 +133,12 @@ def asked_about(config: QuestionsConfig, found: Sequence[Documented]) -> Iterato
 
 def _worded(wordings: Sequence[str], item: Documented) -> str:
     """One of the wordings by the hash of a name, filled in with it."""
-    number = hashlib.blake2b(item.name.encode(), digest_size=4).digest()
-    chosen = wordings[int.from_bytes(number) % len(wordings)]
-    return chosen.replace("{name}", item.name)
+    return _chosen(wordings, item.name).replace("{name}", item.name)
+
+
+def _chosen(wordings: Sequence[str], by: str) -> str:
+    number = hashlib.blake2b(by.encode(), digest_size=4).digest()
+    return wordings[int.from_bytes(number) % len(wordings)]
 
 
 def _takes(item: Documented) -> str:

@@ -75,7 +75,7 @@ def certify(
     def write(draft: Draft) -> None:
         tokens = pretraining_tokens(checkpoint)
         tokenizer = tokens.input("tokenizer")
-        length = config.seq_length or context_of(checkpoint)
+        length = config.seq_length or min(context_of(checkpoint), tokens.metrics["heldout"]["tokens"])
         count = max(1, config.tokens // length)
         tokens_BS = logits.heldout_sequences(tokens.path, tokens.metrics["dtype"], count, length)
         texts = [*ADVERSARIAL, *corpora.sample(tokenizer.input("corpus"), "heldout", config.text_bytes)]

@@ -59,7 +59,8 @@ def export_gguf(config: GgufConfig, model: Artifact, out: str | os.PathLike[str]
             quantize(half, partial, config.quantization)
             os.replace(partial, final)
             half.unlink()
-        stated = {"recipe": model.metrics["recipe"], "quantization": config.quantization}
+        stated = {name: model.metrics[name] for name in ("recipe", "objective")}
+        stated |= {"quantization": config.quantization}
         draft.metrics = stated | _describe(final)
         draft.summary = (
             f"{config.quantization.upper()}, {draft.metrics['bytes'] / 1e6:,.1f} MB, "

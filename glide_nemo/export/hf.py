@@ -45,7 +45,8 @@ def export_hf(config: HfConfig, checkpoint: Artifact, out: str | os.PathLike[str
     """Writes safetensors, config.json, generation_config.json and the tokenizer with its chat template.
 
     The vocabulary has the tokenizer's size: rows that pad it for training are left out.
-    Metrics: `recipe` (trained by), `architecture`, `parameters` (as exported), `dtype`, `bytes`, `vocab_size`.
+    Metrics: `recipe` (trained by), `objective`, `architecture`, `parameters` (as exported), `dtype`, `bytes`,
+    `vocab_size`.
 
     Raises GlideError where the checkpoint cannot be read or its tokenizer has been moved.
     """
@@ -74,6 +75,7 @@ def export_hf(config: HfConfig, checkpoint: Artifact, out: str | os.PathLike[str
             write_atomically(draft.path / name, json.dumps(content, indent=1) + "\n")
         draft.metrics = {
             "recipe": checkpoint.metrics["recipe"],
+            "objective": checkpoint.metrics["objective"],
             "architecture": checkpoint.metrics["architecture"],
             "dtype": dtype,
             "vocab_size": vocab_size,

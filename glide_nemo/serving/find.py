@@ -9,8 +9,8 @@ from glide_nemo import artifact
 from glide_nemo.artifact import RECORD, Artifact
 from glide_nemo.errors import GlideError
 from glide_nemo.export.gguf import FILE
+from glide_nemo.tokenizer.chat import ON_TURNS
 
-CHAT_PHASES = ("sft", "dpo", "orpo")  # the last part of a recipe's name, for models that were trained on turns
 PREFERRED = ("q4_k_m", "f16")
 
 
@@ -54,7 +54,7 @@ def _of_artifact(found: Artifact) -> Found:
 
 
 def _is_chat(found: Artifact) -> bool:
-    return found.metrics["recipe"].rpartition("_")[2] in CHAT_PHASES
+    return found.metrics["objective"] in ON_TURNS
 
 
 def _preference(found: Artifact) -> int:

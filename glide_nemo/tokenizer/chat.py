@@ -12,6 +12,7 @@ from glide_nemo.tokenizer.special import TURN_END, TURN_START
 
 Turn = tuple[str, str]  # role and content
 ASSISTANT = "assistant"
+ON_TURNS = ("sft", "dpo", "orpo")  # objectives whose models were trained to answer; others go on with text
 
 
 class Encoder(Protocol):

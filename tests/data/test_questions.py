@@ -88,6 +88,14 @@ def test_every_answer_stands_on_the_page_and_carries_its_licence(tmp_path: Path)
     assert all({"url", "license", "language"} <= set(line) and line["document"] == "doc-0" for line in lines)
 
 
+def test_of_a_page_that_documents_nothing_its_sentences_are_asked(tmp_path: Path) -> None:
+    page = "The first of these sentences stands alone. The second one follows it!\n\nNo pair is in this paragraph here."
+    made = asked(tmp_path, [page])
+    (line,) = [json.loads(line) for line in (made.path / FILE).read_text().splitlines()]
+    assert line["messages"][0]["content"].endswith("The first of these sentences stands alone.")
+    assert line["messages"][1]["content"] == "The second one follows it!"
+
+
 def test_the_same_page_twice_is_asked_about_once_and_equal_runs_are_equal(tmp_path: Path) -> None:
     one, two = asked(tmp_path / "one", [PAGE]), asked(tmp_path / "two", [PAGE, PAGE])
     assert one.metrics["conversations"] == two.metrics["conversations"]
@@ -95,5 +103,5 @@ def test_the_same_page_twice_is_asked_about_once_and_equal_runs_are_equal(tmp_pa
 
 
 def test_a_corpus_that_documents_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(GlideError, match="no documented signatures"):
+    with pytest.raises(GlideError, match="no documented signatures and no sentences"):
         asked(tmp_path, ["a page about nothing"])

@@ -29,6 +29,7 @@ def tiny_model(small_tokenizer: Artifact, tmp_path_factory: pytest.TempPathFacto
         LlamaForCausalLM(config).save_pretrained(draft.path)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copy(small_tokenizer.path / name, draft.path / name)
+        draft.metrics["objective"] = "next_token"
     return load(out)
 
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from glide_nemo.artifact import write_atomically
 from glide_nemo.console import progress
 from glide_nemo.errors import GlideError
+from glide_nemo.evaluation.generation import SubjectEncoder, written
 from glide_nemo.evaluation.safety.jailbreaks import TEMPLATES, wrapped
 from glide_nemo.evaluation.safety.prompts import SafetyPrompt, check_bad, describe_prompts, read_prompts
 from glide_nemo.evaluation.safety.verdict import EMPTY, REFUSED, verdict
 from glide_nemo.tokenizer.chat import turn_tokens
-from glide_nemo.tokenizer.special import END_OF_TEXT, TURN_END
 
 if TYPE_CHECKING:
     from glide_nemo.evaluation.subject import Subject
@@ -43,22 +43,6 @@ class RefusalsConfig:
         wrapped([], self.jailbreaks)
 
 
-class _SubjectEncoder:
-    """The exported tokenizer as the chat template needs it."""
-
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-
-    def encode(self, text: str) -> list[int]:
-        return self._subject.encode([text])[0]
-
-    def symbol(self, name: str) -> int:
-        tokenizer = self._subject.tokenizer
-        if name not in tokenizer.get_vocab():
-            raise GlideError(f"the tokenizer in {self._subject.model.path} has no {name}: export a GLiDE model")
-        return tokenizer.convert_tokens_to_ids(name)
-
-
 def refusals(subject: Subject) -> dict[str, Any]:
     """The evaluator: under `refusals`, for `unsafe` (refuse), `safe` (answer) and `jailbroken` (refuse) prompts the
     rate that is refused, in total, in each of `categories` and for each of `jailbreaks`.
@@ -78,7 +62,7 @@ def refusals(subject: Subject) -> dict[str, Any]:
     rows = []
     with progress("safety prompts", len(asked), "prompts") as advance:
         for prompt, ids in asked:
-            answer = _answer(subject, ids, config.max_new_tokens)
+            answer = written(subject, ids, config.max_new_tokens)
             rows.append((prompt, answer, verdict(answer)))
             advance(1)
     lines = [json.dumps(_line(*row), ensure_ascii=False) + "\n" for row in rows]
@@ -93,7 +77,7 @@ def _fitting(
     subject: Subject, prompts: Iterable[SafetyPrompt], max_new_tokens: int
 ) -> tuple[list[tuple[SafetyPrompt, list[int]]], list[str]]:
     """Prompts as tokens, and for those that leave no room for an answer file, line and reason."""
-    encoder, asked, bad = _SubjectEncoder(subject), [], []
+    encoder, asked, bad = SubjectEncoder(subject), [], []
     for prompt in prompts:
         ids = turn_tokens(encoder, prompt.turns)
         if len(ids) + max_new_tokens > subject.context:
@@ -105,24 +89,6 @@ def _fitting(
         else:
             asked.append((prompt, ids))
     return asked, bad
-
-
-def _answer(subject: Subject, ids: list[int], max_new_tokens: int) -> str:
-    """What the model writes after `ids`, each time the likeliest token, up to the end of its turn."""
-    import torch
-    from transformers import GenerationConfig
-
-    encoder = _SubjectEncoder(subject)
-    ends = [encoder.symbol(END_OF_TEXT), encoder.symbol(TURN_END)]
-    generation = GenerationConfig(
-        max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends, pad_token_id=ends[0]
-    )
-    inputs = torch.tensor([ids], device=subject.network.device)
-    with torch.inference_mode():
-        written = subject.network.generate(
-            inputs, attention_mask=torch.ones_like(inputs), generation_config=generation
-        )  # fmt: skip
-    return subject.tokenizer.decode(written[0, len(ids) :], skip_special_tokens=True)
 
 
 def _line(prompt: SafetyPrompt, answer: str, said: str) -> dict[str, Any]:
