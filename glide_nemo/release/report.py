@@ -79,6 +79,7 @@ def render(told: story.Story) -> str:
         title=_title(told),
         figures=key_figures(told),
         funnel=funnel(told),
+        bits_per_byte=bits_per_byte(told),
         charts=[*training_charts(told), *position_chart(told)],
         curve=curve_table(told),
         edges=edges,
@@ -112,7 +113,8 @@ def key_figures(told: story.Story) -> list[dict[str, str]]:
     if evaluation := told.last("evaluation"):
         if bits := evaluation.metrics.get("bits_per_byte"):
             model, gzip = (charts.significant(bits[key]) for key in ("model", "gzip_9"))
-            add(model, "bits per byte", f"held-out; gzip -9 {gzip}")
+            before = [f"{charts.significant(row['model'])} after {row['name']}; " for row in bits_per_byte(told)[:-1]]
+            add(model, "bits per byte", f"held-out; {''.join(before)}gzip -9 {gzip}")
         for row in evaluation.metrics.get("lm_eval", [])[:1]:
             chance = f", chance {row['chance']:.0%}" if "chance" in row else ""
             add(f"{row['value']:.1%}", row["task"].replace("_", " "), f"± {row['stderr']:.1%}{chance}")
@@ -122,6 +124,16 @@ def key_figures(told: story.Story) -> list[dict[str, str]]:
         state = "pass" if certificate.metrics.get("passed") else "fail"
         add(f"{passed} / {len(checks)}", "export checks passed", "against the trained model's logits", state)
     return figures
+
+
+def bits_per_byte(told: story.Story) -> list[dict[str, Any]]:
+    """`{name, model, stderr}` of each phase whose weights were evaluated so, the last phase's last."""
+    rows = []
+    for evaluation in told.every("evaluation").values():
+        if bits := evaluation.metrics.get("bits_per_byte"):
+            error = evaluation.metrics.get("bits_per_byte_stderr", {}).get("model")
+            rows.append({"name": told.phase_of(evaluation), "model": bits["model"], "stderr": error})
+    return rows
 
 
 def funnel(told: story.Story) -> list[dict[str, Any]]:
@@ -136,28 +148,31 @@ def funnel(told: story.Story) -> list[dict[str, Any]]:
 
 
 def training_charts(told: story.Story) -> list[Chart]:
-    """Loss, learning rate and throughput over the tokens trained on, all phases on one axis."""
+    """Loss, learning rate and throughput over the tokens trained on, all phases on one axis; and rewards of pairs."""
     phases = [phase for phase in told.phases if phase.curve]
     if not phases:
         return []
     styles = [f"series-{index % 2}" for index in range(len(phases))]
-    borders = [Mark(phase.offset, phase.name, style=style) for phase, style in zip(phases, styles, strict=True)]
-    heldout = [
-        Mark(phase.curve[-1][0], f"held-out {charts.significant(loss)}", loss, style)
-        for phase, style in zip(phases, styles, strict=True)
-        if (loss := phase.artifact.metrics.get("heldout_loss")) is not None
-    ]
-    losses, rates, speeds = [], [], []
+    borders = [Mark(phase.offset, phase.label, style=style) for phase, style in zip(phases, styles, strict=True)]
+    heldout, losses, rates, speeds, rewards = [], [], [], [], []
     for phase, style in zip(phases, styles, strict=True):
-        loss = [(tokens, value) for tokens, value, _, _ in phase.curve]
-        losses += [Line(loss, f"{style} faint"), Line(charts.smoothed(loss), style)]
+        if phase.is_preference:
+            rewards.append(_reward_chart(phase))
+        else:
+            loss = [(tokens, value) for tokens, value, _, _ in phase.curve]
+            losses += [Line(loss, f"{style} faint"), Line(charts.smoothed(loss), style)]
+            if (of_heldout := phase.artifact.metrics.get("heldout_loss")) is not None:
+                heldout.append(Mark(loss[-1][0], charts.significant(of_heldout), of_heldout, style))
         rates.append(Line([(tokens, rate) for tokens, _, rate, _ in phase.curve], style))
         speeds.append(Line([(tokens, speed) for tokens, _, _, speed in phase.curve if speed is not None], style))
     names = " then ".join(phase.name for phase in phases)
-    first, final = phases[0].curve[0][1], losses[-1].points[-1][1]
+    if not losses:
+        return rewards
+    first, final = losses[0].points[0][1], losses[-1].points[-1][1]
+    of_tokens = [mark for mark, phase in zip(borders, phases, strict=True) if not phase.is_preference]
     result = [
         Chart("Training loss", f"Over {names} the loss falls from {first:.2f} to {final:.2f} nats a token.",
-              "tokens", "nats a token", losses, borders + heldout),
+              "tokens", "nats a token; dots: held out", losses, of_tokens + heldout),
         Chart("Learning rate", f"The learning-rate schedule over {names}.",
               "tokens", "as scheduled", rates, borders, from_zero=True),
     ]  # fmt: skip
@@ -166,7 +181,19 @@ def training_charts(told: story.Story) -> list[Chart]:
             Chart("Throughput", f"Tokens trained on a second over {names}.",
                   "tokens", "tokens a second", speeds, borders, from_zero=True)
         )  # fmt: skip
-    return result
+    return result + rewards
+
+
+def _reward_chart(phase: story.Phase) -> Chart:
+    """How often the preferred answer of a pair gained more on the reference than the other one."""
+    points = [(tokens, accuracy) for tokens, accuracy, _ in phase.rewards]
+    lines = [Line(points, "series-1 faint"), Line(charts.smoothed(points), "series-1")]
+    marks = []
+    heldout = (phase.artifact.metrics.get("heldout") or {}).get("reward_accuracy")
+    if heldout is not None:
+        marks.append(Mark(points[-1][0], f"held-out {heldout:.0%}", heldout, "series-1"))
+    told = f"In {phase.name} the accuracy of rewards goes from {points[0][1]:.0%} to {lines[1].points[-1][1]:.0%}."
+    return Chart("Reward accuracy", told, "tokens", "share of pairs", lines, marks, from_zero=True)
 
 
 def curve_table(told: story.Story, rows: int = 12) -> list[dict[str, Any]]:

@@ -33,14 +33,34 @@ class Phase:
     offset: float
 
     @property
+    def label(self) -> str:
+        """As short as a chart needs it: `A` of phase_a, `SFT`."""
+        return self.name.removeprefix("phase_").upper()
+
+    @property
+    def is_preference(self) -> bool:
+        """Whether its loss is of pairs, which is no loss of tokens."""
+        return "rewards" in self.artifact.metrics
+
+    @property
+    def rewards(self) -> list[tuple[float, float, float]]:
+        """(tokens since the very first step, accuracy of rewards, their margin) a point, of a preference phase."""
+        return [
+            (self._tokens_at(step), accuracy, margin)
+            for step, accuracy, margin in self.artifact.metrics.get("rewards", [])
+        ]
+
+    @property
     def curve(self) -> list[tuple[float, float, float, float | None]]:
         """(tokens since the very first step, loss, learning rate, tokens a second) a point."""
-        steps = self.artifact.metrics.get("train_iters") or 1
-        tokens = self.artifact.metrics.get("tokens") or 0
         return [
-            (self.offset + step / steps * tokens, loss, rate, speed[0] if speed else None)
+            (self._tokens_at(step), loss, rate, speed[0] if speed else None)
             for step, loss, rate, *speed in self.artifact.metrics.get("curve", [])
         ]
+
+    def _tokens_at(self, step: int) -> float:
+        metrics = self.artifact.metrics
+        return self.offset + step / (metrics.get("train_iters") or 1) * (metrics.get("tokens") or 0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +74,19 @@ class Story:
         """The last artifact of a kind, which no other of that kind was made from."""
         found = [artifact for artifact in self.artifacts.values() if artifact.kind == kind]
         return found[-1] if found else None
+
+    def phase_of(self, evaluation: Artifact) -> str:
+        """The name of the checkpoint whose weights were evaluated, or that of the evaluation where it is not here."""
+        of_kind = {"evaluation": "model", "model": "checkpoint"}
+        found: Artifact | None = evaluation
+        while found is not None and found.kind in of_kind:
+            wanted = of_kind[found.kind]
+            found = next((source for _, source in self.inputs(found) if source and source.kind == wanted), None)
+        return self.name(found or evaluation)
+
+    def every(self, kind: str) -> dict[str, Artifact]:
+        """All artifacts of a kind by name, in order."""
+        return {name: artifact for name, artifact in self.artifacts.items() if artifact.kind == kind}
 
     @property
     def missing(self) -> dict[str, str]:
