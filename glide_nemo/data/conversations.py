@@ -105,11 +105,11 @@ def _encode(
 
     encoded = Encoded(out, dtype)
     encoded.resume()
-    done = encoded.done
+    done, numbers = encoded.done, {file.name: number for number, file in enumerate(files)}
     with progress("encoding", None, "lines") as advance:
         advance(done["read"])
         for batch in _batches(messages.read(files, done["read"]), config.batch_lines):
-            tokens, learnt, lengths, facts, ledger = [], [], [], [], []
+            tokens, learnt, lengths, facts, places, ledger = [], [], [], [], [], []
             rejected = Counter(done["rejected"])
             for line in batch:
                 reason = line.reason
@@ -119,6 +119,7 @@ def _encode(
                         tokens += ids[: config.seq_length]
                         learnt += written[: config.seq_length]
                         lengths.append(min(len(ids), config.seq_length))
+                        places.append((numbers[line.file], line.number))
                         facts.append((_is_heldout(line.turns, config.heldout_share), len(ids) > config.seq_length))
                     else:
                         reason = f"prompt longer than the context of {config.seq_length} tokens"
@@ -134,6 +135,7 @@ def _encode(
                     "learnt": numpy.array(learnt, "uint8").tobytes(),
                     "lengths": numpy.array(lengths, "<i4").tobytes(),
                     "facts": numpy.array(facts, "uint8").tobytes(),
+                    "lines": numpy.array(places, "<i8").tobytes(),
                     "ledger": "".join(ledger).encode(),
                 }
             )

@@ -10,17 +10,17 @@ from typing import Any
 from glide_nemo.artifact import write_atomically
 from glide_nemo.corpus import SPLITS
 from glide_nemo.data.bins import best_fit
-from glide_nemo.data.packed import write_rows
+from glide_nemo.data.packed import save, write_rows
 from glide_nemo.errors import GlideError
 
 LEDGER = "rejections.jsonl"
 
 
 class Encoded:
-    """Encoded examples in files that grow: tokens, whether learnt, lengths, and (split, cut) of each."""
+    """Encoded examples in files that grow: tokens, whether learnt, lengths, (split, cut) and (file, line) of each."""
 
     def __init__(self, directory: Path, dtype: str) -> None:
-        self.types = {"tokens": dtype, "learnt": "uint8", "lengths": "<i4", "facts": "uint8"}
+        self.types = {"tokens": dtype, "learnt": "uint8", "lengths": "<i4", "facts": "uint8", "lines": "<i8"}
         self.paths = {name: directory / f".encoded.{name}.partial" for name in self.types}
         self.paths["ledger"] = directory / LEDGER
         self.journal = directory / ".encoded.journal"
@@ -30,7 +30,10 @@ class Encoded:
         """Takes up what the journal says is written, and cuts the files back to just that."""
         if self.journal.exists():
             noted = json.loads(self.journal.read_text(encoding="utf-8"))
-            if all(path.exists() and path.stat().st_size >= noted["sizes"][n] for n, path in self.paths.items()):
+            sizes = noted["sizes"]
+            if sizes.keys() == self.paths.keys() and all(
+                path.exists() and path.stat().st_size >= sizes[name] for name, path in self.paths.items()
+            ):
                 self.done = noted
         for name, path in self.paths.items():
             path.touch()
@@ -64,6 +67,8 @@ class Encoded:
         rows = best_fit(lengths[chosen].tolist(), seq_length)
         examples = _Spans(tokens, learnt, spans)
         write_rows(out, SPLITS[split], rows, examples, seq_length, pad, self.types["tokens"])
+        lines = numpy.fromfile(self.paths["lines"], self.types["lines"]).reshape(-1, 2)[chosen]
+        save(out, f"{SPLITS[split]}.lines", lines[[number for row in rows for number in row]])
         used = int(lengths[chosen].sum())
         return {
             "conversations": len(chosen),

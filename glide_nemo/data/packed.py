@@ -4,6 +4,7 @@
 {split}.learnt.npy     uint8 (rows, seq_length): 1 where the token is one that the assistant wrote
 {split}.lengths.npy    int32: tokens of each example, row after row
 {split}.rows.npy       int64 (rows + 1): the number of the first example of each row
+{split}.lines.npy      int64 (examples, 2): which of the files that were given each is of, and its line, from 1
 """
 
 from __future__ import annotations
@@ -67,9 +68,16 @@ def write_rows(
         "lengths": numpy.array(lengths, "<i4"),
         "rows": firsts.astype("<i8"),
     }.items():
-        with open(directory / f".{split}.{name}.partial", "wb") as file:
-            numpy.save(file, array)
-        os.replace(directory / f".{split}.{name}.partial", directory / f"{split}.{name}.npy")
+        save(directory, f"{split}.{name}", array)
+
+
+def save(directory: Path, name: str, array: numpy.ndarray) -> None:
+    """Writes `{name}.npy`, which appears under its name when whole."""
+    import numpy
+
+    with open(directory / f".{name}.partial", "wb") as file:
+        numpy.save(file, array)
+    os.replace(directory / f".{name}.partial", directory / f"{name}.npy")
 
 
 def read_rows(directory: Path, split: str, seq_length: int, dtype: str) -> PackedRows:

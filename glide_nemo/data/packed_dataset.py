@@ -54,10 +54,18 @@ class ShuffledRows(torch.utils.data.Dataset):
         return self.samples + 1  # Megatron's sampler refuses to go on from the very end, as a finished run does
 
     def __getitem__(self, sample: int) -> Sample:
+        return row_sample(self.rows, self._row(sample))
+
+    def documents(self, sample: int) -> list[int]:
+        """Numbers of the examples in a sample, in their order."""
+        row = self._row(sample)
+        return list(range(int(self.rows.rows[row]), int(self.rows.rows[row + 1])))
+
+    def _row(self, sample: int) -> int:
         epoch, at = divmod(sample, len(self.rows))
         if epoch != self._epoch:
             self._epoch, self._order = epoch, numpy.random.default_rng((self.seed, epoch)).permutation(len(self.rows))
-        return row_sample(self.rows, int(self._order[at]))
+        return int(self._order[at])
 
     def collate_fn(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
         return joined(samples)

@@ -95,12 +95,18 @@ class ShuffledPairs(torch.utils.data.Dataset):
         return self.samples + 1  # Megatron's sampler refuses to go on from the very end, as a finished run does
 
     def __getitem__(self, sample: int) -> Sample:
-        number, side = divmod(sample, 2)
-        epoch, at = divmod(number, len(self.rows) // 2)
+        return self.rows.sample(2 * self._pair(sample) + sample % 2)
+
+    def documents(self, sample: int) -> list[int]:
+        """The number of the pair that a sample is a side of."""
+        return [self._pair(sample)]
+
+    def _pair(self, sample: int) -> int:
+        epoch, at = divmod(sample // 2, len(self.rows) // 2)
         if epoch != self._epoch:
             order = numpy.random.default_rng((self.seed, epoch)).permutation(len(self.rows) // 2)
             self._epoch, self._order = epoch, order
-        return self.rows.sample(2 * int(self._order[at]) + side)
+        return int(self._order[at])
 
 
 class HeldoutPairs(torch.utils.data.Dataset):

@@ -2,6 +2,8 @@
 
 {split}.bin, .idx      two rows a pair, the chosen answer first, each a document to Megatron-Core: prompt and answer
 {split}.answers.npy    int32 (rows): at which token of a row the answer begins
+{split}.lines.npy      int64 (pairs, 2): which of the files that were given each is of, held-out ones after the others,
+                       and its line, from 1
 
 Lines that are no pair are counted and listed in `rejections.jsonl`; more than a stated share of them is an error. Files
 are written anew by a killed step: encoding a million pairs takes minutes.
@@ -24,6 +26,7 @@ from glide_nemo.console import progress
 from glide_nemo.corpus import SPLITS
 from glide_nemo.data import messages
 from glide_nemo.data.indexed import token_type, write_index
+from glide_nemo.data.packed import save
 from glide_nemo.data.pairs import Pair, PairLine, read_pairs
 from glide_nemo.errors import GlideError
 from glide_nemo.steps import run_step
@@ -81,7 +84,8 @@ def pack_preferences(
                 for line in read_pairs(group):
                     rows = _encoded(line, encoder, config.seq_length, ledger)
                     if rows is not None:
-                        given[always_heldout or _is_heldout(line.pair, share)].append(rows)
+                        file = [file.name for file in group].index(line.file) + always_heldout * len(files)
+                        given[always_heldout or _is_heldout(line.pair, share)].append(rows, (file, line.number))
                     advance()
         ledger.close(config.max_bad_share)
         draft.metrics = {
@@ -152,12 +156,14 @@ class _Split:
         self.out, self.split, self.dtype = out, split, dtype
         self.partial = out / f".{split}.bin.partial"
         self.file = open(self.partial, "wb")  # noqa: SIM115, closed by finish
-        self.lengths, self.answers = array("i"), array("i")
+        self.lengths, self.answers, self.places = array("i"), array("i"), array("q")
         self.cut = 0
 
-    def append(self, rows: Iterable[Row]) -> None:
+    def append(self, rows: Iterable[Row], place: tuple[int, int]) -> None:
+        """Adds a pair, which stands at `place`: the number of a file, and a line."""
         import numpy
 
+        self.places.extend(place)
         for ids, begins, cut in rows:
             numpy.array(ids, self.dtype).tofile(self.file)
             self.lengths.append(len(ids))
@@ -174,9 +180,8 @@ class _Split:
             raise GlideError(
                 f"no pair for the {self.split} split: pass more data, another heldout_share or --heldout FILE.jsonl"
             )
-        with open(self.out / f".{self.split}.answers.partial", "wb") as file:
-            numpy.save(file, answers)
-        os.replace(self.out / f".{self.split}.answers.partial", self.out / f"{self.split}.answers.npy")
+        save(self.out, f"{self.split}.answers", answers)
+        save(self.out, f"{self.split}.lines", numpy.array(self.places, "<i8").reshape(-1, 2))
         write_index(self.out / f"{self.split}.idx", lengths, self.dtype)
         os.replace(self.partial, self.out / f"{self.split}.bin")
         return {

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from megatron.bridge.training.callbacks import Callback, CallbackContext
+from megatron.core.num_microbatches_calculator import get_current_running_global_batch_size
 
 from glide_nemo.artifact import write_atomically
 from glide_nemo.errors import GlideError
+from glide_nemo.training.divergence import note
 from glide_nemo.training.processes import is_last
 
 
@@ -23,6 +25,7 @@ class Curves(Callback):
         self.loss_file, self.rate_file, self.report = loss_file, rate_file, report
         self.heldout_file = loss_file.with_name("heldout.jsonl")  # a line an evaluation
         self.step = 0  # the last one finished
+        self.reads = (0, 0, 0)  # the one under way, its first sample of the training data, and how many it reads
         self.step_started = 0.0
         self.learning_rate = 0.0
         self.heldout_loss: float | None = None
@@ -36,6 +39,8 @@ class Curves(Callback):
         self.report({"started_at": step})
 
     def on_train_step_start(self, context: CallbackContext) -> None:
+        progress = context.state.train_state
+        self.reads = (progress.step + 1, progress.consumed_train_samples, get_current_running_global_batch_size())
         self.step_started = time.perf_counter()
         self.learning_rate = context.optimizer.param_groups[0]["lr"]
 
@@ -48,7 +53,7 @@ class Curves(Callback):
         tokens = config.train.global_batch_size * config.model.seq_length
         loss = float(context.loss_dict["lm loss"]) if context.loss_dict else math.nan
         if not math.isfinite(loss):
-            raise GlideError(not_finite(step))
+            raise self.diverged()
         line = {
             "step": step,
             "tokens": step * tokens,
@@ -61,6 +66,10 @@ class Curves(Callback):
         _append(self.rate_file, {"step": step, "seconds": seconds, "tokens_per_second": tokens / seconds})
         self.step = step
         self.report(line | {"tokens_per_second": tokens / seconds})
+
+    def diverged(self) -> GlideError:
+        """The error to raise where the loss or a gradient of the step under way is not finite."""
+        return note(self.loss_file.parent, *self.reads)
 
     def on_eval_end(self, context: CallbackContext) -> None:
         if context.total_loss_dict:
@@ -76,11 +85,6 @@ class Curves(Callback):
 def _besides_loss(measured: Mapping[str, Any]) -> dict[str, float]:
     """What an objective reports beside the loss that it steps on, such as the accuracy of rewards."""
     return {name: float(value) for name, value in measured.items() if name != "lm loss"}
-
-
-def not_finite(step: int) -> str:
-    """What to tell of a loss or gradient that is infinite or not a number."""
-    return f"training diverged, the loss or a gradient is not finite at step {step}: lower optimizer.lr"
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:

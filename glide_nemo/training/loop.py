@@ -6,13 +6,17 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from glide_nemo.config import as_plain
 from glide_nemo.errors import GlideError
 from glide_nemo.planning.memory import Layout
 from glide_nemo.planning.plan import TrainingPlan
 from glide_nemo.training.processes import joined
+
+if TYPE_CHECKING:
+    from glide_nemo.recipes.recipe import TrainingRecipe
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -101,19 +105,15 @@ def train(name: str, overrides: Sequence[str], paths: Paths, report: Report) -> 
     from torch.distributed.checkpoint.api import CheckpointException
 
     from glide_nemo.model.bridge import latest_iteration
-    from glide_nemo.recipes.recipe import build_recipe
     from glide_nemo.training.checkpoints import Reproducible, settle, verify
     from glide_nemo.training.continued_optimizer import ContinuedOptimizer
     from glide_nemo.training.curriculum import CountInSequences, enter_stage
-    from glide_nemo.training.curves import Curves, not_finite
+    from glide_nemo.training.curves import Curves
     from glide_nemo.training.ema import WeightAverage
     from glide_nemo.training.lora import MergedWeights, adapt
-    from glide_nemo.training.objectives import objective
 
-    recipe = build_recipe(name, overrides)
-    config, trained_towards = recipe.config, objective(recipe.objective)
-    trained_towards.prepare(config, paths)
-    config.tokenizer.tokenizer_model = str(paths.tokenizer)
+    recipe, trained_towards = recipe_of_run(name, overrides, paths)
+    config = recipe.config
     adapts = hasattr(config, "lora") and config.lora.dim > 0
     resumable = paths.out / ("adapter" if adapts else "checkpoints")
     config.checkpoint.save = config.checkpoint.load = str(resumable)
@@ -153,5 +153,17 @@ def train(name: str, overrides: Sequence[str], paths: Paths, report: Report) -> 
     except RuntimeError as error:
         if "Unexpected result" not in str(error):  # Megatron-Core's check of the loss and the gradients
             raise
-        raise GlideError(not_finite(curves.step + 1)) from error
+        raise curves.diverged() from error
     return curves.heldout_loss
+
+
+def recipe_of_run(name: str, overrides: Sequence[str], paths: Paths) -> tuple[TrainingRecipe, ModuleType]:
+    """The recipe with the run's own data and tokenizer, and its objective."""
+    from glide_nemo.recipes.recipe import build_recipe
+    from glide_nemo.training.objectives import objective
+
+    recipe = build_recipe(name, overrides)
+    trained_towards = objective(recipe.objective)
+    trained_towards.prepare(recipe.config, paths)
+    recipe.config.tokenizer.tokenizer_model = str(paths.tokenizer)
+    return recipe, trained_towards

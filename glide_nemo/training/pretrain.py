@@ -19,6 +19,7 @@ from glide_nemo.planning.machine import this_machine
 from glide_nemo.planning.plan import TrainingPlan
 from glide_nemo.steps import run_step
 from glide_nemo.training import loop
+from glide_nemo.training.divergence import documents_named
 from glide_nemo.training.lineage import pretraining_tokens, tokenizer_of
 from glide_nemo.training.plans import resolve
 from glide_nemo.training.processes import run_processes
@@ -139,10 +140,11 @@ def _train(plan: TrainingPlan, parts: Sequence[Part], start: Path | None, draft:
         log = draft.logs / "megatron.log"
         while True:  # once for each stage of a curriculum that is left
             training = (loop.train, plan.name, plan.overrides, paths)
-            if plan.processes == 1:
-                heldout_loss = run_with_megatron(*training, log=log, on_event=show)
-            else:
-                heldout_loss = run_processes(plan.processes, *training, log=log, on_event=show)[-1]
+            with documents_named(plan.name, plan.overrides, paths, log):
+                if plan.processes == 1:
+                    heldout_loss = run_with_megatron(*training, log=log, on_event=show)
+                else:
+                    heldout_loss = run_processes(plan.processes, *training, log=log, on_event=show)[-1]
             if _newest(draft.path / "checkpoints") >= plan.train_iters:
                 return heldout_loss
 
@@ -173,6 +175,10 @@ def _state_metrics(plan: TrainingPlan, heldout_loss: float | None, draft: Draft)
             for loss, rate in zip(losses[::stride], rates[::stride], strict=True)
         ],
     }
+    if "reward_accuracy" in losses[0]:
+        draft.metrics["rewards"] = [
+            [line["step"], line["reward_accuracy"], line["reward_margin"]] for line in losses[::stride]
+        ]
     first, final = losses[0]["loss"], losses[-1]["loss"]
     heldout = "" if heldout_loss is None else f", held-out {heldout_loss:.2f}"
     draft.summary = f"{losses[-1]['tokens'] / 1e6:.2f} M tokens, loss {first:.2f} -> {final:.2f}{heldout}, "
