@@ -105,6 +105,19 @@ def test_the_documents_of_every_step_are_those_whose_tokens_the_model_was_given(
     assert len(used) == 1 + blend
 
 
+def test_each_stage_of_a_curriculum_has_its_own_samples(
+    small_tokens: Artifact, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    paths = paths_of(tmp_path / "out", small_tokens)
+    overrides = (*tiny, *STEPS, f"curriculum.stages=[[{LENGTH // 2},2],[{LENGTH},2]]")
+    for step, batch, length in ((1, 2 * BATCH, LENGTH // 2), (3, BATCH, LENGTH)):  # the first of each stage
+        run_with_megatron(recording, RECIPE, overrides, paths, tmp_path)
+        given = numpy.load(tmp_path / "0.npy")[:2].reshape(batch, length)
+        samples = range((step - 1) * batch, step * batch)
+        found = run_with_megatron(of_samples, RECIPE, overrides, paths, step, samples)
+        assert [holds(documents, sequence) for documents, sequence in zip(found, given, strict=True)] == [True] * batch
+
+
 def test_data_parallel_ranks_that_diverge_name_the_documents_of_the_whole_batch(
     small_tokens: Artifact, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
