@@ -25,6 +25,7 @@ from glide_nemo.tokenizer.train import load_processor
 from glide_nemo.training import loop
 from glide_nemo.training.batch_documents import Document, documents_of, names, of_samples
 from glide_nemo.training.divergence import documents_named
+from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.processes import run_processes
 from glide_nemo.training.worker import run_with_megatron
 
@@ -167,6 +168,19 @@ def test_training_that_diverges_names_the_step_and_documents_of_the_corpus(
     # With a rate to learn by, the same directory trains to its end and keeps no word of it.
     assert cli.main([*command[: -len(DIVERGING)], "train.train_iters=1", "--force"]) == 0
     assert not (out / "diverged.json").exists()
+
+
+def test_fine_tuning_that_diverges_names_files_and_lines(
+    small_tokenizer: Artifact, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    data = write_lines(tmp_path / "sums.jsonl", sums(60))
+    packed = pack_conversations(ConversationsConfig(seq_length=LENGTH), [data], small_tokenizer, tmp_path / "packed")
+    plan = plan_training("glide_nano_sft", (*tiny, f"model.seq_length={LENGTH}", *DIVERGING))
+    with pytest.raises(GlideError, match=r"or look at what it read, sums\.jsonl:\d+, sums\.jsonl:\d+, "):
+        pretrain(plan, packed, tmp_path / "out")
+    stated = json.loads((tmp_path / "out" / "diverged.json").read_text())
+    assert len(stated["sequences"]) == BATCH
+    assert {int(document["id"].partition(":")[2]) for document in stated["documents"]} <= set(range(1, 61))
 
 
 def test_a_corpus_that_was_moved_does_not_hide_that_training_diverged(
