@@ -19,6 +19,8 @@ def override(config: ConfigContainer, overrides: Sequence[str]) -> None:
     """Applies overrides in place, through OmegaConf. GlideError for an unknown key or a value that does not fit."""
     from megatron.bridge.training.utils.omegaconf_utils import OverridesError, process_config_with_overrides
 
+    if any(key.partition(".")[0] == "peft" for key in split_overrides(overrides)):  # Bridge's own, an object
+        raise GlideError("peft follows from the section lora: pass lora.dim=8, and lora.alpha, lora.target_modules")
     check_known_keys(overrides, dotted_keys(config))
     _check_types(config, overrides)
     try:

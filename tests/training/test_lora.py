@@ -183,6 +183,7 @@ def test_merged_over_two_processes_it_is_as_good_as_the_adapters_were(
         ("lora.dim=-1", "cannot adapt with lora.dim=-1: pass 1 or more"),
         ("lora.dim=many", "cannot set lora.dim to 'many': it takes a whole number"),
         ("lora.dims=8", "unknown key 'lora.dims': did you mean 'lora.dim'"),
+        ("peft.dim=8", "peft follows from the section lora: pass lora.dim=8"),
         ("lora.alpha=0", "cannot adapt with lora.alpha=0"),
         ("lora.dropout=1.0", "cannot adapt with lora.dropout=1.0"),
         ("lora.target_modules=[linear_kqv]", "unknown module 'linear_kqv'.*did you mean 'linear_qkv'"),
