@@ -17,10 +17,14 @@ def megatron_on_cpu() -> Iterator[None]:
     """
     from glide_nemo.cpu import (
         adapters,
+        allocator,
         checkpoint_writer,
         collectives,
         cuda_api,
         dataset_helpers,
+        fused_cross_entropy,
+        fused_rotary,
+        fused_swiglu,
         gradient_norm,
         optimizer,
         pipeline,
@@ -32,11 +36,15 @@ def megatron_on_cpu() -> Iterator[None]:
 
     import_megatron()
     with Seams() as seams:
+        allocator.apply(seams)
         cuda_api.apply(seams)
         random_state.apply(seams)
         collectives.apply(seams)
         pipeline.apply(seams)
         dataset_helpers.apply(seams)
+        fused_rotary.apply(seams)
+        fused_swiglu.apply(seams)
+        fused_cross_entropy.apply(seams)
         optimizer.apply(seams)
         gradient_norm.apply(seams)
         checkpoint_writer.apply(seams)

@@ -1,4 +1,4 @@
-"""Megatron's distributed optimizer over torch's Adam, which takes the place of Transformer Engine's fused one.
+"""Megatron's distributed optimizer over torch's fused Adam, which takes the place of Transformer Engine's.
 
 Megatron-Core 0.19.2 saves this pairing but cannot resume it: it reads the step count from a state that Adam has not
 made yet, and the count that it loads does not reach that state, so that Adam corrects its bias as if it began anew.
@@ -25,6 +25,9 @@ def apply(seams: Seams) -> None:
         lambda self: None,  # it would reach for a CUDA driver, now that `torch.cuda.is_available()` says yes
         answers="Adam.step, torch/optim/adam.py:222",
     )
+    seams.replace(
+        torch.optim, "AdamW", FusedAdamW, answers="adam_cls = torch.optim.AdamW, core/optimizer/__init__.py:557"
+    )
     seams.wrap_in(DISTRIBUTED, "state_dict", _with_state, answers="len(steps) == 1, distrib_optimizer.py:839")
     seams.wrap_in(
         DISTRIBUTED, "load_state_dict", _with_own_steps, answers='s["step"] = step, distrib_optimizer.py:1022'
@@ -35,6 +38,13 @@ def apply(seams: Seams) -> None:
         _with_a_step,
         answers="tensors[key] of a resharded checkpoint, which has no step, distrib_optimizer.py:1223",
     )
+
+
+class FusedAdamW(torch.optim.AdamW):
+    """torch's AdamW by its fused kernel, one pass over weights and moments instead of ten."""
+
+    def __init__(self, params: Any, **settings: Any) -> None:
+        super().__init__(params, fused=True, **settings)
 
 
 def _with_a_step(set_states: Callable[[Any, Any, dict], None]) -> Callable[[Any, Any, dict], None]:

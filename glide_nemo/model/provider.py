@@ -17,7 +17,7 @@ def model_provider(
 ) -> GPTModelProvider:
     """A provider for an architecture; `layout` takes Megatron's parallel sizes (tensor_model_parallel_size, ...).
 
-    Fusions that are CUDA kernels are on where Transformer Engine is installed and off elsewhere.
+    Fusions that only CUDA kernels do are on where Transformer Engine is installed and off elsewhere.
     """
     fused = importlib.util.find_spec("transformer_engine") is not None
     return GPTModelProvider(
@@ -46,13 +46,14 @@ def model_provider(
         hidden_dropout=0.0,
         init_method_std=architecture.init_method_std,
         transformer_layer_spec=glide_layer_spec,
+        # Fused by CUDA kernels, and on a CPU by the functions of its backend.
+        bias_activation_fusion=True,
+        cross_entropy_loss_fusion=True,
         # Fused CUDA kernels.
         apply_rope_fusion=fused,
-        bias_activation_fusion=fused,
         bias_dropout_fusion=fused,
         masked_softmax_fusion=fused,
         persist_layer_norm=fused,
-        cross_entropy_loss_fusion=fused,
         gradient_accumulation_fusion=fused and torch.cuda.is_available(),
         **layout,
     )
