@@ -1,4 +1,4 @@
-"""Holds a benchmark's ratios against floors.yaml and prints them: a table for people, JSON for machines."""
+"""Holds what a benchmark measured against floors.yaml and prints it: a table for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ FLOORS = Path(__file__).parent / "floors.yaml"
 
 
 def report(name: str, measured: dict[str, float], *, as_json: bool) -> int:
-    """Prints what was measured. Exit status 1 where a ratio is below its floor."""
+    """Prints what was measured. Exit status 1 where a value is below its floor, or above what it may be at most."""
     floors = yaml.safe_load(FLOORS.read_text(encoding="utf-8"))[name]
+    at_most = floors.pop("at_most", {})
     failed = [key for key, floor in floors.items() if measured[key] < floor]
+    failed += [key for key, ceiling in at_most.items() if measured[key] > ceiling]
     if as_json:
-        print(json.dumps({"benchmark": name, "measured": measured, "floors": floors, "passed": not failed}))
+        stated = {"benchmark": name, **measured, "at_least": floors, "at_most": at_most, "failed": failed}
+        print(json.dumps(stated))
     else:
-        table = Table("measure", "value", "floor", title=name)
+        bounds = {key: f"≥ {floor}" for key, floor in floors.items()}
+        bounds |= {key: f"≤ {ceiling}" for key, ceiling in at_most.items()}
+        table = Table("measure", "value", "bound", title=name)
         for key, value in measured.items():
-            table.add_row(key, f"{value:,.3g}" if value < 100 else f"{value:,.0f}", str(floors.get(key, "")))
+            table.add_row(key, f"{value:,.3g}" if value < 100 else f"{value:,.0f}", bounds.get(key, ""))
         Console().print(table)
     return 1 if failed else 0
 

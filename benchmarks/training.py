@@ -1,12 +1,16 @@
 """Training speed on the CPU: Megatron-Bridge's pretrain() beside transformers' Llama and torch's AdamW.
 
-Same shape, same batches' size, fp32, in turns within one run: the ratio stands, the rates are this machine's.
+The same shape, batch, fp32 and threads, in turns within one run, and a product of matrices beside each turn: the ratios
+stand, the rates are this machine's. Seconds to the first step are those of a `glide pretrain` typed at a prompt.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,22 +21,68 @@ from glide_nemo.artifact import Artifact, load
 from glide_nemo.planning.plan import TrainingPlan
 from glide_nemo.training.pretrain import plan_training, pretrain
 
-STEPS = 12
 WARM_UP = 2  # steps not counted
 TURNS = 3
+STEPS = {"nano": 12, "125m": 5}
+# A recipe of a GPU on this CPU: its shape as it is, a batch that takes seconds a step.
+SHAPES = {
+    "nano": ("glide_nano_phaseB", []),
+    "125m": (
+        "glide_nano_phaseB",
+        [
+            "model.num_layers={num_layers}",
+            "model.hidden_size={hidden_size}",
+            "model.ffn_hidden_size={ffn_hidden_size}",
+            "model.num_attention_heads={num_attention_heads}",
+            "model.num_query_groups={num_query_groups}",
+            "model.kv_channels={kv_channels}",
+            "model.seq_length=512",
+            "train.global_batch_size=2",
+            "train.micro_batch_size=2",
+        ],
+    ),
+}
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
-    """Median tokens a second of each, and of the turns' ratios."""
+    """Medians over turns of both shapes; the ratio and the fraction without a shape's name are the lower ones."""
     tokens = load(args.tokens, "tokens")
-    overrides = [f"train.train_iters={STEPS}", f"scheduler.lr_decay_iters={STEPS}", f"validation.eval_interval={STEPS}"]
-    plan = plan_training("glide_nano_phaseB", [*overrides, "validation.eval_iters=1"])
-    turns = [(megatron(plan, tokens), hugging_face(plan)) for _ in range(TURNS)]
-    return {
-        "megatron_tokens_per_second": statistics.median(ours for ours, _ in turns),
-        "hugging_face_tokens_per_second": statistics.median(theirs for _, theirs in turns),
-        "ratio_vs_hugging_face": statistics.median(ours / theirs for ours, theirs in turns),
-    }
+    measured: dict[str, float] = {}
+    for shape in SHAPES:
+        plan = plan_of(shape, tokens)
+        turns = []
+        for _ in range(TURNS):
+            ours = megatron(plan, tokens)
+            turns.append((ours, *hugging_face(plan)))
+        flops = plan.architecture.flops_per_token(plan.seq_length)
+        measured |= {
+            f"{shape}_tokens_per_second": statistics.median(ours for ours, _, _ in turns),
+            f"{shape}_hugging_face_tokens_per_second": statistics.median(theirs for _, theirs, _ in turns),
+            f"{shape}_ratio_vs_hugging_face": statistics.median(ours / theirs for ours, theirs, _ in turns),
+            f"{shape}_fraction_of_matmul_rate": statistics.median(ours * flops / rate for ours, _, rate in turns),
+        }
+    for name in ("ratio_vs_hugging_face", "fraction_of_matmul_rate"):
+        measured[name] = min(measured[f"{shape}_{name}"] for shape in SHAPES)
+    measured["seconds_to_first_step"], measured["of_which_imports"] = first_step(tokens)
+    return measured
+
+
+def plan_of(shape: str, tokens: Artifact) -> TrainingPlan:
+    from glide_nemo.model.architecture import architecture
+
+    steps = STEPS[shape]
+    recipe, overrides = SHAPES[shape]
+    return plan_training(
+        recipe,
+        [
+            *(text.format(**vars(architecture(shape))) for text in overrides),
+            f"model.vocab_size={tokens.metrics['vocab_size']}",
+            f"train.train_iters={steps}",
+            f"validation.eval_interval={steps}",
+            "validation.eval_iters=1",
+            "ema.interval=0",  # the other loop keeps no average
+        ],
+    )
 
 
 def megatron(plan: TrainingPlan, tokens: Artifact) -> float:
@@ -42,8 +92,12 @@ def megatron(plan: TrainingPlan, tokens: Artifact) -> float:
     return statistics.median(rate for _, _, _, rate in curve[WARM_UP:])
 
 
-def hugging_face(plan: TrainingPlan) -> float:
-    """Tokens a second of the plain loop that one would write with transformers."""
+def hugging_face(plan: TrainingPlan) -> tuple[float, float]:
+    """Tokens a second of the plain loop that one would write with transformers, and FLOPs a second of a product.
+
+    The product is what most of a step is, all its tokens through a feed-forward matrix: after each step, and the
+    fastest, since whatever else the machine does only makes one slower.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -61,16 +115,51 @@ def hugging_face(plan: TrainingPlan) -> float:
         )
     )
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
-    seconds = []
-    for _ in range(STEPS):
+    left = torch.randn(plan.tokens_per_step, shape.hidden_size)
+    right = torch.randn(shape.hidden_size, 2 * shape.ffn_hidden_size)
+    seconds, products = [], []
+    for _ in range(plan.train_iters):
         batch = torch.randint(shape.vocab_size, (plan.global_batch_size, plan.seq_length))
         started = time.perf_counter()
         network(input_ids=batch, labels=batch).loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        seconds.append(time.perf_counter() - started)
-    return plan.tokens_per_step / statistics.median(seconds[WARM_UP:])
+        ended = time.perf_counter()
+        left @ right
+        seconds.append(ended - started)
+        products.append(time.perf_counter() - ended)
+    rate = 2 * left.numel() * right.size(1) / min(products)
+    return plan.tokens_per_step / statistics.median(seconds[WARM_UP:]), rate
+
+
+def first_step(tokens: Artifact) -> tuple[float, float]:
+    """Seconds from a command's start to its first step's end, and those of importing Megatron-Bridge alone."""
+    imports = _seconds([sys.executable, "-c", "import megatron.bridge.training.pretrain"])
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        vocabulary = f"model.vocab_size={tokens.metrics['vocab_size']}"
+        command = ["pretrain", "--recipe", "glide_nano_phaseB", "--tokens", str(tokens.path), "--out", str(out)]
+        plan_training("glide_nano_phaseB", [vocabulary])  # a second run of a recipe finds it resolved
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "glide_nemo", *command, vocabulary], stderr=subprocess.DEVNULL
+        )
+        try:
+            while not (out / "loss.jsonl").exists() or not (out / "loss.jsonl").stat().st_size:
+                if process.poll() is not None:
+                    raise RuntimeError(f"glide pretrain ended with {process.returncode} before its first step")
+                time.sleep(0.02)
+            return time.perf_counter() - started, imports
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process: the C library gives large blocks back, and each step pays for fresh pages again."""
+"""Keeps freed memory in the process: the C library gives large blocks back, and each step pays for fresh pages."""
 
 from __future__ import annotations
 

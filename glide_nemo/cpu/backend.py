@@ -22,6 +22,7 @@ def megatron_on_cpu() -> Iterator[None]:
         collectives,
         cuda_api,
         dataset_helpers,
+        dropout,
         fused_cross_entropy,
         fused_rotary,
         fused_swiglu,
@@ -42,6 +43,7 @@ def megatron_on_cpu() -> Iterator[None]:
         collectives.apply(seams)
         pipeline.apply(seams)
         dataset_helpers.apply(seams)
+        dropout.apply(seams)
         fused_rotary.apply(seams)
         fused_swiglu.apply(seams)
         fused_cross_entropy.apply(seams)

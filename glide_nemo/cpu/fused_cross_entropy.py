@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from glide_nemo.cpu.parts import in_parts
 from glide_nemo.cpu.seams import Seams
 
 
@@ -31,15 +32,23 @@ class CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits_SBV: torch.Tensor, target_SB: torch.Tensor) -> torch.Tensor:
-        wide_SBV = logits_SBV.float()
-        largest_SB1 = wide_SBV.amax(-1, keepdim=True)
-        # Not torch.log_softmax, which in a training step takes ten times what these take together.
-        exponential_SBV = torch.sub(wide_SBV, largest_SB1).exp_()
-        total_SB = exponential_SBV.sum(-1)
+        wide_SBV = logits_SBV.float().contiguous()
+        exponential_SBV, loss_SB = torch.empty_like(wide_SBV), wide_SBV.new_empty(target_SB.shape)
+        total_SB = torch.empty_like(loss_SB)
+        rows = zip(
+            in_parts(wide_SBV),
+            in_parts(exponential_SBV),
+            *(in_parts(each.unsqueeze(-1), wide_SBV.size(-1)) for each in (target_SB.contiguous(), total_SB, loss_SB)),
+            strict=True,
+        )
+        for logits_TV, exponential_TV, target_T1, total_T1, loss_T1 in rows:
+            largest_T1 = logits_TV.amax(-1, keepdim=True)
+            torch.sub(logits_TV, largest_T1, out=exponential_TV).exp_()
+            torch.sum(exponential_TV, -1, keepdim=True, out=total_T1)
+            torch.add(total_T1.log(), largest_T1, out=loss_T1).sub_(logits_TV.gather(-1, target_T1))
         ctx.exponential_SBV, ctx.dtype = exponential_SBV, logits_SBV.dtype  # not a saved tensor: it is overwritten
         ctx.save_for_backward(target_SB, total_SB)
-        of_target_SB1 = wide_SBV.gather(-1, target_SB.unsqueeze(-1)) - largest_SB1
-        return total_SB.log() - of_target_SB1.squeeze(-1)
+        return loss_SB
 
     @staticmethod
     def backward(ctx: Any, grad_SB: torch.Tensor) -> tuple[torch.Tensor, None]:
