@@ -135,7 +135,7 @@ def hugging_face(plan: TrainingPlan) -> tuple[float, float]:
 
 def first_step(tokens: Artifact) -> tuple[float, float]:
     """Seconds from a command's start to its first step's end, and those of importing Megatron-Bridge alone."""
-    imports = _seconds([sys.executable, "-c", "import megatron.bridge.training.pretrain"])
+    imports = _seconds([sys.executable, "-c", "import glide_nemo.training.preload"])
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         vocabulary = f"model.vocab_size={tokens.metrics['vocab_size']}"

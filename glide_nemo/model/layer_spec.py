@@ -63,6 +63,8 @@ class SdpaCoreAttention(MegatronModule):
     ) -> torch.Tensor:
         """Returns the context, of shape (S, B, N * H).
 
+        `attention_mask`, of shape (B, 1, S, S) and True where a token does not see another, is there only where
+        documents are kept apart; it holds the causal mask too.
         With `packed_seq_params`, query, key and value come as (S, N or G, H): sequences joined end to end, of which
         none attends to another.
         """
@@ -72,6 +74,7 @@ class SdpaCoreAttention(MegatronModule):
         query_BNSH = query_SBNH.permute(1, 2, 0, 3)
         dropout_p = self.dropout if self.training else 0.0
         if self.config.context_parallel_size > 1:
+            assert attention_mask is None, "documents are kept apart within one process"
             context_BNSH = context_parallel_attention(
                 query_BNSH, key_SBGH, value_SBGH, self.context_group, dropout_p=dropout_p, scale=self.softmax_scale
             )
@@ -81,7 +84,8 @@ class SdpaCoreAttention(MegatronModule):
                 query_BNSH,
                 key_BGSH,
                 value_BGSH,
-                is_causal=True,
+                attn_mask=None if attention_mask is None else ~attention_mask,
+                is_causal=attention_mask is None,
                 dropout_p=dropout_p,
                 scale=self.softmax_scale,
                 enable_gqa=query_BNSH.size(1) != key_BGSH.size(1),
