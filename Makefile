@@ -11,7 +11,7 @@ run: setup
 	@$(BIN)/glide quickstart --out runs/quickstart $(ARGS)
 
 test: setup .venv/dev.stamp
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: setup .venv/dev.stamp
 	@$(BIN)/python -m pytest -m slow $(ARGS)

@@ -27,8 +27,6 @@ LINES = {name: f"glide_nano_{recipe}" for name, recipe in PHASES.items()} | {
     "phase_c_hf": "hf", "phase_b_evaluation": "evaluate", "phase_c_evaluation": "evaluate", "evaluation": "evaluate",
 }  # fmt: skip
 
-pytestmark = pytest.mark.xdist_group("quickstart")
-
 
 def command(run: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "glide_nemo", "quickstart", "--recipe", "tiny", "--out", str(run), *arguments]

@@ -70,7 +70,6 @@ SMALLER = {
 }
 
 
-@pytest.mark.xdist_group("quickstart")
 def test_every_command_runs_in_the_order_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

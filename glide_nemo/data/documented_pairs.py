@@ -1,7 +1,8 @@
 """The pairs step: preference pairs derived from a corpus, a documented answer beside one of another thing.
 
 The questions are those of `questions.py`: what something does, what its arguments are, which function does something.
-Preferred is the answer on the page. Rejected is, by the hash of the question, one of two:
+Preferred is the answer on the page. Rejected is, by the hash of the question, one of two, the second where there is no
+other answer:
 
     the answer to the next question of that kind on the same page: as fluent and of the same subject, but wrong
     the answer with its beginning said again in place of its end, which is how small models fail
@@ -70,8 +71,9 @@ def _pairs_of_page(asked: Sequence[tuple[str, str, str]]) -> Iterator[tuple[str,
     for of_kind in by_kind.values():
         for number, (question, answer) in enumerate(of_kind):
             others = (other for _, other in of_kind[number + 1 :] + of_kind[:number] if other != answer)
-            rejected = _stuttered(answer) if _hash(question)[-1] % 2 else next(others, None)
-            if rejected not in (None, answer):
+            stuttered = _stuttered(answer)
+            rejected = stuttered if _hash(question)[-1] % 2 else next(others, stuttered)
+            if rejected != answer:
                 yield question, answer, rejected
 
 

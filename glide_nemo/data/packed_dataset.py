@@ -14,6 +14,7 @@ import numpy
 import torch
 from megatron.bridge.data.base import DatasetBuildContext, DatasetProvider
 
+from glide_nemo.data.epochs import ENDLESS, ShuffledEpochs
 from glide_nemo.data.packed import PackedRows, read_rows
 
 Sample = dict[str, Any]
@@ -47,25 +48,19 @@ class ShuffledRows(torch.utils.data.Dataset):
     """Epochs of all rows, each in an order of its own: sample i is the same in every run, resumed or not."""
 
     def __init__(self, rows: PackedRows, seed: int, samples: int) -> None:
-        self.rows, self.seed, self.samples = rows, seed, samples
-        self._epoch, self._order = -1, numpy.empty(0, "int64")
+        self.rows, self.samples = rows, samples
+        self.order = ShuffledEpochs(len(rows), seed)
 
     def __len__(self) -> int:
         return self.samples + 1  # Megatron's sampler refuses to go on from the very end, as a finished run does
 
     def __getitem__(self, sample: int) -> Sample:
-        return row_sample(self.rows, self._row(sample))
+        return row_sample(self.rows, self.order[sample])
 
     def documents(self, sample: int) -> list[int]:
         """Numbers of the examples in a sample, in their order."""
-        row = self._row(sample)
+        row = self.order[sample]
         return list(range(int(self.rows.rows[row]), int(self.rows.rows[row + 1])))
-
-    def _row(self, sample: int) -> int:
-        epoch, at = divmod(sample, len(self.rows))
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, numpy.random.default_rng((self.seed, epoch)).permutation(len(self.rows))
-        return int(self._order[at])
 
     def collate_fn(self, samples: list[Sample]) -> dict[str, torch.Tensor]:
         return joined(samples)
@@ -78,7 +73,7 @@ class HeldoutRows(torch.utils.data.Dataset):
         self.rows, self.samples = rows, samples
 
     def __len__(self) -> int:
-        return 1 << 40  # evaluations go on as long as training does
+        return ENDLESS
 
     def __getitem__(self, sample: int) -> Sample:
         row = sample % self.samples

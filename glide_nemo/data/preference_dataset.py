@@ -13,6 +13,7 @@ import numpy
 import torch
 from megatron.bridge.data.base import DatasetBuildContext, DatasetProvider
 
+from glide_nemo.data.epochs import ENDLESS, ShuffledEpochs
 from glide_nemo.errors import GlideError
 
 Sample = dict[str, numpy.ndarray]
@@ -88,25 +89,18 @@ class ShuffledPairs(torch.utils.data.Dataset):
     """Epochs of all pairs, each in an order of its own: sample i is the same row in every run, resumed or not."""
 
     def __init__(self, rows: PairRows, seed: int, samples: int) -> None:
-        self.rows, self.seed, self.samples = rows, seed, samples
-        self._epoch, self._order = -1, numpy.empty(0, "int64")
+        self.rows, self.samples = rows, samples
+        self.order = ShuffledEpochs(len(rows) // 2, seed)
 
     def __len__(self) -> int:
         return self.samples + 1  # Megatron's sampler refuses to go on from the very end, as a finished run does
 
     def __getitem__(self, sample: int) -> Sample:
-        return self.rows.sample(2 * self._pair(sample) + sample % 2)
+        return self.rows.sample(2 * self.order[sample // 2] + sample % 2)
 
     def documents(self, sample: int) -> list[int]:
         """The number of the pair that a sample is a side of."""
-        return [self._pair(sample)]
-
-    def _pair(self, sample: int) -> int:
-        epoch, at = divmod(sample // 2, len(self.rows) // 2)
-        if epoch != self._epoch:
-            order = numpy.random.default_rng((self.seed, epoch)).permutation(len(self.rows) // 2)
-            self._epoch, self._order = epoch, order
-        return int(self._order[at])
+        return [self.order[sample // 2]]
 
 
 class HeldoutPairs(torch.utils.data.Dataset):
@@ -116,7 +110,7 @@ class HeldoutPairs(torch.utils.data.Dataset):
         self.rows, self.samples = rows, samples
 
     def __len__(self) -> int:
-        return 1 << 40  # evaluations go on as long as training does
+        return ENDLESS
 
     def __getitem__(self, sample: int) -> Sample:
         row = sample % self.samples

@@ -22,11 +22,11 @@ class TrainingPlan:
     layout: Layout
     gpus: int  # 0 for a recipe of the CPU
     gpu_gb: float
-    objective: str  # what it trains towards: next_token, sft, dpo or orpo
     continues: str | None
     train_iters: int
     global_batch_size: int  # sequences
     seq_length: int  # tokens
+    objective: str = "next_token"  # what it trains towards: that, sft, dpo or orpo
 
     @property
     def processes(self) -> int:

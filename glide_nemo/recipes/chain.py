@@ -47,31 +47,13 @@ def chains() -> dict[str, Callable[[], Chain]]:
 def glide_nano() -> Chain:
     """a 4 M parameter model on one set of documents, about 10 minutes on two cores"""
     web = {"web": 1.0}
-    return Chain(
-        "nano",
-        {
-            "phase_a": Phase("phaseA", web),
-            "phase_b": Phase("phaseB", web),
-            "phase_c": Phase("phaseC", web),
-            "sft": Phase("sft", {"questions": 1.0}),
-            "dpo": Phase("dpo", {"pairs": 1.0}),
-        },
-    )
+    return _pretrained_and_aligned("nano", web, web, "questions")
 
 
 def glide125m() -> Chain:
     """a 125 M parameter model on one GPU, on web pages and code"""
     mix = {"web": 0.88, "code": 0.12}
-    return Chain(
-        "125m",
-        {
-            "phase_a": Phase("phaseA", mix),
-            "phase_b": Phase("phaseB", mix),
-            "phase_c": Phase("phaseC", mix),
-            "sft": Phase("sft", {"conversations": 1.0}),
-            "dpo": Phase("dpo", {"pairs": 1.0}),
-        },
-    )
+    return _pretrained_and_aligned("125m", mix, mix, "conversations")
 
 
 def glide3b() -> Chain:
@@ -82,13 +64,16 @@ def glide3b() -> Chain:
     post, "SmolLM3: smol, multilingual, long-context reasoner", July 2025).
     """
     broad, fine = {"web": 0.85, "code": 0.12, "math": 0.03}, {"web": 0.63, "code": 0.24, "math": 0.13}
-    return Chain(
-        "3b",
-        {
-            "phase_a": Phase("phaseA", broad),
-            "phase_b": Phase("phaseB", broad),
-            "phase_c": Phase("phaseC", fine),
-            "sft": Phase("sft", {"conversations": 1.0}),
-            "dpo": Phase("dpo", {"pairs": 1.0}),
-        },
-    )
+    return _pretrained_and_aligned("3b", broad, fine, "conversations")
+
+
+def _pretrained_and_aligned(size: str, broad: dict[str, float], fine: dict[str, float], turns: str) -> Chain:
+    """Phases A, B and C on documents, then what is said in turns, then which of two answers is preferred."""
+    phases = {
+        "phase_a": Phase("phaseA", broad),
+        "phase_b": Phase("phaseB", broad),
+        "phase_c": Phase("phaseC", fine),
+        "sft": Phase("sft", {turns: 1.0}),
+        "dpo": Phase("dpo", {"pairs": 1.0}),
+    }
+    return Chain(size, phases)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from megatron.bridge.training.config import ConfigContainer
 
 from glide_nemo.recipes.lora import LoraConfig
-from glide_nemo.recipes.preference import PreferenceConfig
+from glide_nemo.recipes.preference_loss import PreferenceConfig
 
 
 @dataclass

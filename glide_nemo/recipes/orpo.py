@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from glide_nemo.recipes.preference import PreferenceConfig, preference_recipe
+from glide_nemo.recipes.preference import preference_recipe
+from glide_nemo.recipes.preference_loss import PreferenceConfig
 from glide_nemo.recipes.pretraining import Run
 from glide_nemo.recipes.recipe import TrainingRecipe
 

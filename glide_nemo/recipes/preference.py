@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from glide_nemo.recipes import phase_c
+from glide_nemo.recipes.preference_loss import PreferenceConfig
 from glide_nemo.recipes.pretraining import Run, pretraining
 from glide_nemo.recipes.recipe import TrainingRecipe
-
-
-@dataclass
-class PreferenceConfig:
-    """The loss of pairs."""
-
-    beta: float = 0.1  # DPO: how dear it is to leave the reference; ORPO: the weight of the odds ratio
-    label_smoothing: float = 0.0  # DPO: the share of pairs that are taken to be the wrong way round
-    length_normalized: bool = False  # DPO: rewards a token instead of an answer
 
 
 def preference_recipe(

@@ -8,8 +8,8 @@ from glide_nemo.recipes.recipe import TrainingRecipe
 
 RUNS = {
     "nano": Run(
-        seq_length=1_024, global_batch_size=4, micro_batch_size=4, train_iters=200, lr=1e-3, min_lr=1e-4,
-        warmup_iters=10, decay="cosine", precision="fp32", save_interval=50, eval_interval=100, eval_iters=8,
+        seq_length=1_024, global_batch_size=4, micro_batch_size=4, train_iters=140, lr=1e-3, min_lr=1e-4,
+        warmup_iters=10, decay="cosine", precision="fp32", save_interval=35, eval_interval=70, eval_iters=8,
     ),
     "125m": Run(
         seq_length=8_192, global_batch_size=16, micro_batch_size=4, train_iters=3_000, lr=2e-4, min_lr=2e-5,

@@ -20,7 +20,7 @@ from glide_nemo.artifact import Artifact, load, write_atomically
 from glide_nemo.errors import GlideError
 
 if TYPE_CHECKING:
-    from glide_nemo.training.loop import Paths
+    from glide_nemo.training.run_recipe import Paths
 
 
 class Document(NamedTuple):
@@ -60,7 +60,7 @@ def of_samples(
     from megatron.bridge.training.tokenizers.tokenizer import build_tokenizer
 
     from glide_nemo.training.curriculum import enter_stage
-    from glide_nemo.training.loop import recipe_of_run
+    from glide_nemo.training.run_recipe import recipe_of_run
 
     config = recipe_of_run(name, overrides, paths)[0].config
     if hasattr(config, "curriculum") and config.curriculum.stages:

@@ -18,7 +18,7 @@ from glide_nemo.training.batch_documents import of_samples, write_documents
 from glide_nemo.training.worker import run_with_megatron
 
 if TYPE_CHECKING:
-    from glide_nemo.training.loop import Paths
+    from glide_nemo.training.run_recipe import Paths
 
 FILE = "diverged.json"
 NAMED = 3  # documents in the error message

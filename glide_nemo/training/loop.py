@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from glide_nemo.config import as_plain
 from glide_nemo.errors import GlideError
 from glide_nemo.planning.memory import Layout
 from glide_nemo.planning.plan import TrainingPlan
 from glide_nemo.training.processes import joined
-
-if TYPE_CHECKING:
-    from glide_nemo.recipes.recipe import TrainingRecipe
+from glide_nemo.training.run_recipe import Paths, recipe_of_run
 
 Report = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where a training run reads and writes."""
-
-    tokens: Path  # directory with train.bin/.idx and heldout.bin/.idx
-    tokenizer: Path  # directory with tokenizer.json
-    out: Path
-    init_from: Path | None = None  # directory of Megatron checkpoints whose weights to start from
-    blended_in: tuple[tuple[Path, float], ...] = ()  # further tokens, and the share of the sequences from each
 
 
 def part_name(number: int) -> str:
@@ -155,15 +139,3 @@ def train(name: str, overrides: Sequence[str], paths: Paths, report: Report) -> 
             raise
         raise curves.diverged() from error
     return curves.heldout_loss
-
-
-def recipe_of_run(name: str, overrides: Sequence[str], paths: Paths) -> tuple[TrainingRecipe, ModuleType]:
-    """The recipe with the run's own data and tokenizer, and its objective."""
-    from glide_nemo.recipes.recipe import build_recipe
-    from glide_nemo.training.objectives import objective
-
-    recipe = build_recipe(name, overrides)
-    trained_towards = objective(recipe.objective)
-    trained_towards.prepare(recipe.config, paths)
-    recipe.config.tokenizer.tokenizer_model = str(paths.tokenizer)
-    return recipe, trained_towards

@@ -24,7 +24,7 @@ from glide_nemo.training.checkpoints import complete
 if TYPE_CHECKING:
     from glide_nemo.recipes.lora import LoraConfig
     from glide_nemo.recipes.recipe import TrainingRecipe
-    from glide_nemo.training.loop import Paths
+    from glide_nemo.training.run_recipe import Paths
 
 
 def adapt(recipe: TrainingRecipe, paths: Paths) -> None:

@@ -62,7 +62,6 @@ def snapshots() -> tuple[list[str], list[str], list[str]]:
     return differing(before, within), differing(before, after), leftover
 
 
-@pytest.mark.xdist_group("megatron")
 def test_leaving_the_backend_puts_everything_back() -> None:
     fork_server.start(PRELOAD)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as process:

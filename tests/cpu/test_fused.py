@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from glide_nemo.cpu.imports import import_megatron
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 Case = tuple[Callable[..., torch.Tensor], Callable[..., torch.Tensor], Sequence[torch.Tensor]]
 
 

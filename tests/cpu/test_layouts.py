@@ -13,8 +13,6 @@ from glide_nemo.artifact import Artifact
 from glide_nemo.training import loop
 from glide_nemo.training.processes import run_processes
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 STEPS = 20
 # Measured on 2 x86-64 cores: at most 1.7e-7 and 1.2e-6 in all of them; the room is for the kernels of other chips.
 LOSS_BOUND, GRADIENT_BOUND = 5e-6, 2e-5

@@ -20,7 +20,6 @@ from glide_nemo.export.gguf import write_f16
 from glide_nemo.export.targets import export
 from glide_nemo.export.weights import HuggingFaceWeights
 
-pytestmark = pytest.mark.xdist_group("certificate")  # one worker trains the model
 ALL = "hf,gguf:f16,gguf:q4_k_m"
 SMALL = CertificateConfig(tokens=1_024, text_bytes=20_000)
 

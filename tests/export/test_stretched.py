@@ -14,7 +14,6 @@ from glide_nemo.export.certificate import CertificateConfig, certify, parse_agai
 from glide_nemo.export.targets import export
 from glide_nemo.training.pretrain import plan_training, pretrain
 
-pytestmark = pytest.mark.xdist_group("certificate")  # one worker trains the model
 ALL = "hf,gguf:f16,gguf:q4_k_m"
 OVERRIDES = (
     "model.num_layers=2", "model.vocab_size=1000", "model.ffn_hidden_size=256", "model.init_method_std=0.06",

@@ -20,7 +20,6 @@ def count(name: str, report: loop.Report) -> tuple[int, int]:
     return counted, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
-@pytest.mark.xdist_group("megatron")
 @pytest.mark.parametrize(("size", "parameters"), [("nano", 4_196_608), ("125m", 113_953_536), ("3b", 3_173_833_728)])
 @pytest.mark.parametrize("phase", ["phaseA", "phaseB"])
 def test_parameters_equal_those_of_the_model_as_built(size: str, parameters: int, phase: str) -> None:

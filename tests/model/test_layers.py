@@ -7,8 +7,6 @@ import pytest
 from glide_nemo.training.loop import Report
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 
 def attention_differences(query_groups: int, report: Report) -> dict[str, float]:
     """Largest differences between both core attentions, of the output and of each gradient."""

@@ -18,8 +18,6 @@ from glide_nemo.recipes import phase_b
 from glide_nemo.training import loop
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 STEPS = 20
 # The recipe as it is, but for its length and the size of a batch.
 OVERRIDES = ("train.train_iters=20", "train.global_batch_size=4", "train.micro_batch_size=2", "validation.eval_iters=1")

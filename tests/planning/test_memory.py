@@ -48,7 +48,6 @@ def allocated(paths: loop.Paths, report: loop.Report) -> dict[str, int]:
     return held
 
 
-@pytest.mark.xdist_group("megatron")
 def test_weights_gradients_and_optimizer_are_what_megatron_allocates(small_tokens: Artifact, tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     paths = loop.Paths(small_tokens.path, small_tokens.input("tokenizer").path.resolve(), tmp_path)

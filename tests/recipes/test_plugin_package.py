@@ -119,7 +119,6 @@ def refusals(phases: list[str], size: str, report: object) -> dict[str, str]:
     return told
 
 
-@pytest.mark.xdist_group("megatron")
 def test_a_phase_without_a_run_of_a_size_says_so_in_one_line() -> None:
     phases = sorted({phase for phase, _ in recipe_names().values()})
     assert run_with_megatron(refusals, phases, "acme") == {

@@ -57,7 +57,6 @@ def schedule(*overrides: str) -> tuple[int, int, int]:
     return config["train"]["train_iters"], config["scheduler"]["lr_decay_iters"], config["scheduler"]["lr_warmup_iters"]
 
 
-@pytest.mark.xdist_group("megatron")
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
@@ -75,7 +74,6 @@ def test_the_schedule_follows_the_length_of_the_run(overrides: tuple[str, ...], 
     assert schedule(*overrides) == expected
 
 
-@pytest.mark.xdist_group("megatron")
 def test_overrides_reach_the_plan() -> None:
     overrides = ("model.num_layers=2", "train.micro_batch_size=8", "optimizer.lr=1e-3", "model.seq_length=64")
     plan = run_with_megatron(loop.plan, "glide_nano_phaseA", overrides)
@@ -84,7 +82,6 @@ def test_overrides_reach_the_plan() -> None:
     assert plan.config["dataset"]["seq_length"] == 64, "data and model read sequences of one length"
 
 
-@pytest.mark.xdist_group("megatron")
 def test_positions_that_are_not_stretched_keep_no_factor_of_yarn() -> None:
     plan = run_with_megatron(loop.plan, "glide_nano_sft", ("model.position_embedding_type=rope",))
     assert [value for key, value in plan.config["model"].items() if key.startswith("yarn_") and value is not None] == []

@@ -8,8 +8,6 @@ from glide_nemo.errors import GlideError
 from glide_nemo.training import loop
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 TENSOR, PIPELINE, INTERLEAVED, CONTEXT = (
     f"model.{name}_parallel_size={{}}".format
     for name in ("tensor_model", "pipeline_model", "virtual_pipeline_model", "context")

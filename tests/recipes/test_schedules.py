@@ -11,7 +11,6 @@ from glide_nemo.errors import GlideError
 from glide_nemo.training.loop import Report
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
 STEPS, WARMUP, PEAK, FLOOR = 40, 8, 1e-2, 1e-3
 STABLE = STEPS - STEPS // 5
 

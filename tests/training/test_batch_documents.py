@@ -29,8 +29,6 @@ from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.processes import run_processes
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 RECIPE, BATCH, LENGTH = "glide_nano_phaseA", 4, 128
 STEPS = ("train.train_iters=4", "train.micro_batch_size=2", "checkpoint.save_interval=4", "validation.eval_interval=4")
 DIVERGING = ("optimizer.lr=1e30", "optimizer.min_lr=1e29")

@@ -11,8 +11,6 @@ from glide_nemo.errors import GlideError
 from glide_nemo.recipes.chain import Chain, Phase, chains
 from glide_nemo.training.chain import describe, parse_data, train_chain, with_overrides
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 
 @pytest.fixture
 def two_phases(tiny: tuple[str, ...]) -> Chain:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,9 @@ from glide_nemo import cli
 from glide_nemo.artifact import Artifact
 from glide_nemo.errors import GlideError
 from glide_nemo.training import loop
-from glide_nemo.training import pretrain as step
 from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
 STAGES = ("curriculum.stages=[[32,5],[64,6]]", "train.global_batch_size=4", "train.micro_batch_size=2")
 
 
@@ -47,23 +42,11 @@ def test_every_step_of_a_curriculum_has_as_many_tokens_on_one_schedule(lengthene
 
 def test_a_curriculum_killed_in_its_second_stage_ends_the_same(
     lengthened: Artifact, uninterrupted: Artifact, small_tokens: Artifact, tiny: tuple[str, ...], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    killed_at: Any,
 ) -> None:  # fmt: skip
     plan = plan_training("glide_nano_phaseC", (*tiny, *STAGES))
-    run = step.run_with_megatron
-
-    def run_and_kill(*args: Any, on_event: Any, **kwargs: Any) -> Any:
-        def watch(event: dict[str, Any]) -> None:
-            on_event(event)
-            if event.get("step") == 10 and "loss" in event:
-                os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-
-        return run(*args, on_event=watch, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(step, "run_with_megatron", run_and_kill)
-        with pytest.raises(GlideError, match="was killed"):
-            pretrain(plan, small_tokens, tmp_path / "out", init_from=uninterrupted)
+    with killed_at(10):
+        pretrain(plan, small_tokens, tmp_path / "out", init_from=uninterrupted)
     again = pretrain(plan, small_tokens, tmp_path / "out", init_from=uninterrupted)
     assert lines(again) == lines(lengthened)
     assert again.sha256 == lengthened.sha256

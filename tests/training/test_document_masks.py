@@ -10,8 +10,6 @@ from glide_nemo.training.loop import Report
 from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 
 def influence(masked: bool, report: Report) -> tuple[float, float]:
     """How much the losses of a sequence's first and second document change with the first document's tokens."""

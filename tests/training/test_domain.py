@@ -12,8 +12,6 @@ from glide_nemo.data.pack import PackConfig, pack
 from glide_nemo.errors import GlideError
 from glide_nemo.training.pretrain import plan_training, pretrain
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 SHAPE = ("model.num_layers=1", "model.hidden_size=128", "model.ffn_hidden_size=256", "model.vocab_size=1000")
 BATCH = ("model.seq_length=64", "train.global_batch_size=8", "train.micro_batch_size=8", "validation.eval_iters=4")
 

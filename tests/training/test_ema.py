@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,9 @@ import pytest
 from glide_nemo.artifact import Artifact
 from glide_nemo.errors import GlideError
 from glide_nemo.training import loop
-from glide_nemo.training import pretrain as step
 from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
 DECAY, INTERVAL = 0.7, 2
 AVERAGED = (f"ema.decay={DECAY}", f"ema.interval={INTERVAL}")
 
@@ -108,23 +103,11 @@ def averaged(small_tokens: Artifact, uninterrupted: Artifact, tiny: tuple[str, .
 
 def test_a_killed_run_ends_with_the_same_average(
     averaged: Artifact, uninterrupted: Artifact, small_tokens: Artifact, tiny: tuple[str, ...], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    killed_at: Any,
 ) -> None:  # fmt: skip
     plan = plan_training("glide_nano_phaseB", (*tiny, *AVERAGED))
-    run = step.run_with_megatron
-
-    def run_and_kill(*args: Any, on_event: Any, **kwargs: Any) -> Any:
-        def watch(event: dict[str, Any]) -> None:
-            on_event(event)
-            if event.get("step") == 7:  # the last checkpoint is of step 4, the last update of step 6
-                os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-
-        return run(*args, on_event=watch, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(step, "run_with_megatron", run_and_kill)
-        with pytest.raises(GlideError, match="was killed"):
-            pretrain(plan, small_tokens, tmp_path / "out", init_from=uninterrupted)
+    with killed_at(7):  # the last checkpoint is of step 4, the last update of step 6
+        pretrain(plan, small_tokens, tmp_path / "out", init_from=uninterrupted)
     again = pretrain(plan, small_tokens, tmp_path / "out", init_from=uninterrupted)
     files = [
         {file["path"]: file["sha256"] for file in one.record["files"] if not file["path"].startswith("logs/")}

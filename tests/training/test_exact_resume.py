@@ -17,8 +17,6 @@ from glide_nemo.training import pretrain as step
 from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 FORTY = ("train.train_iters=40", "checkpoint.save_interval=20", "validation.eval_interval=40")
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,6 @@ from glide_nemo.training import loop
 from glide_nemo.training import pretrain as step
 from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.worker import run_with_megatron
-
-pytestmark = pytest.mark.xdist_group("megatron")
 
 ROW = 160  # tokens: three or four examples
 SHORT = (
@@ -132,23 +127,11 @@ def test_the_plan_has_memory_for_the_gradients_of_adapters_alone(adapted: Artifa
 
 def test_a_killed_run_goes_on_with_its_adapters(
     adapted: Artifact, conversations: Artifact, uninterrupted: Artifact, tiny: tuple[str, ...], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    killed_at: Any,
 ) -> None:  # fmt: skip
     plan = plan_training("glide_nano_sft", (*tiny, *SHORT))
-    run = step.run_with_megatron
-
-    def run_and_kill(*args: Any, on_event: Any, **kwargs: Any) -> Any:
-        def watch(event: dict[str, Any]) -> None:
-            on_event(event)
-            if event.get("step") == 5:  # the last checkpoint is of step 3
-                os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-
-        return run(*args, on_event=watch, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(step, "run_with_megatron", run_and_kill)
-        with pytest.raises(GlideError, match="was killed"):
-            pretrain(plan, conversations, tmp_path / "out", init_from=uninterrupted)
+    with killed_at(5):  # the last checkpoint is of step 3
+        pretrain(plan, conversations, tmp_path / "out", init_from=uninterrupted)
     assert (tmp_path / "out" / "adapter" / "iter_0000003").exists()
     assert not (tmp_path / "out" / "checkpoints").exists()
     again = pretrain(plan, conversations, tmp_path / "out", init_from=uninterrupted)

@@ -17,8 +17,6 @@ from glide_nemo.training import loop
 from glide_nemo.training.processes import run_processes
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 SHAPE = (
     "model.num_layers=2", "model.hidden_size=64", "model.ffn_hidden_size=128", "model.kv_channels=16",
     "model.num_query_groups=4", "model.vocab_size=1000", "model.seq_length=32", "train.micro_batch_size=4",

@@ -20,8 +20,6 @@ from glide_nemo.training import pretrain as step
 
 Refused = Callable[..., str]
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Refused:

@@ -24,8 +24,6 @@ from glide_nemo.training import pretrain as step
 from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.worker import Event
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 
 def training_process() -> int:
     (child,) = multiprocessing.active_children()

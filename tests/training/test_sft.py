@@ -15,8 +15,6 @@ from glide_nemo.training.loop import Report
 from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.worker import run_with_megatron
 
-pytestmark = pytest.mark.xdist_group("megatron")
-
 ROW = 160  # tokens: three or four examples
 SHORT = (f"model.seq_length={ROW}", "train.train_iters=6", "checkpoint.save_interval=3", "validation.eval_interval=6")
 
@@ -128,3 +126,13 @@ def test_text_in_place_of_conversations_is_refused(
 ) -> None:
     with pytest.raises(GlideError, match="no packed conversations in"):
         pretrain(plan_training("glide_nano_sft", (*tiny, *SHORT)), small_tokens, tmp_path / "out")
+
+
+def test_a_killed_run_ends_with_the_same_weights(
+    conversations: Artifact, uninterrupted: Artifact, tiny: tuple[str, ...], tmp_path: Path, killed_at: Any
+) -> None:
+    plan = plan_training("glide_nano_sft", (*tiny, *SHORT))
+    whole = pretrain(plan, conversations, tmp_path / "whole", init_from=uninterrupted)
+    with killed_at(5):  # the last checkpoint is of step 3
+        pretrain(plan, conversations, tmp_path / "killed", init_from=uninterrupted)
+    assert pretrain(plan, conversations, tmp_path / "killed", init_from=uninterrupted).sha256 == whole.sha256

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
     from megatron.bridge.training.state import GlobalState
 
-    from glide_nemo.training.loop import Paths
+    from glide_nemo.training.run_recipe import Paths
 
 __all__ = ["callbacks", "forward_step", "prepare"]
 

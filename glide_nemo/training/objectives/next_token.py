@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from megatron.bridge.training.callbacks import Callback
     from megatron.bridge.training.config import ConfigContainer
 
-    from glide_nemo.training.loop import Paths
+    from glide_nemo.training.run_recipe import Paths
 
 __all__ = ["callbacks", "forward_step", "prepare"]
 
