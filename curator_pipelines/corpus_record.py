@@ -1,9 +1,11 @@
-"""The account of a curation: the rejections ledger as parquet, and the funnel as metrics."""
+"""The account of a curation: the two ledgers as parquet, the funnel and what stages counted as metrics."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,10 @@ import pyarrow as pa
 from nemo_curator.tasks import DocumentBatch
 
 from curator_pipelines.config import CurationConfig
-from curator_pipelines.ledger import FUNNEL, REJECTIONS, Rejection
+from curator_pipelines.ledger import CONTAMINATION, COUNTS, FUNNEL, REJECTIONS, Rejection
 from curator_pipelines.stages.hold_out import HELDOUT, TRAIN
 from curator_pipelines.stages.partition_files import record_path
-from curator_pipelines.stages.write_corpus import LEDGER_SCHEMA, write_shards
+from curator_pipelines.stages.write_corpus import CONTAMINATION_SCHEMA, LEDGER_SCHEMA, write_shards
 from glide_nemo.artifact import Draft
 from glide_nemo.errors import GlideError
 
@@ -34,9 +36,9 @@ def conclude_corpus(
     reasons = _reasons(lost)
     _refuse_nothing(funnel, reasons, _sum(record["records"] for record in records), batch.num_items)
     lost.sort(key=lambda row: (row.id, row.stage, row.reason, row.url))
-    rows = [dict(zip(LEDGER_SCHEMA.names, (row.id, row.url, row.stage, row.reason, row.score, row.bytes), strict=True))
-            for row in lost]  # fmt: skip
-    write_shards(draft.path / "rejections", LEDGER_SCHEMA, iter(pa.Table.from_pylist(rows, LEDGER_SCHEMA).to_batches()))
+    _write_ledger(draft.path / REJECTIONS, LEDGER_SCHEMA, map(dataclasses.astuple, lost))
+    contaminated = sorted(tuple(row) for record in records for row in record[CONTAMINATION])
+    _write_ledger(draft.path / CONTAMINATION, CONTAMINATION_SCHEMA, contaminated)
 
     left = batch.to_pandas()
     splits = {
@@ -48,6 +50,8 @@ def conclude_corpus(
     draft.metrics.update(
         funnel=funnel,
         rejections=reasons,
+        counts=_counts([*(record[COUNTS] for record in records), batch._metadata[COUNTS]]),
+        contaminated=len({id_ for id_, *_ in contaminated}),
         split=splits,
         records=_sum(record["records"] for record in records),
         documents_per_second=round(funnel[0]["documents"] / seconds, 1),
@@ -61,6 +65,20 @@ def conclude_corpus(
         f"{len(left):,} of {funnel[0]['documents']:,} pages kept, {total / 1e6:,.1f} MB of text, "
         f"{splits[HELDOUT]['documents']:,} held out"
     )
+
+
+def _write_ledger(folder: Path, schema: pa.Schema, rows: Iterable[Sequence[Any]]) -> None:
+    named = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    write_shards(folder, schema, iter(pa.Table.from_pylist(named, schema).to_batches()))
+
+
+def _counts(counted: Iterable[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
+    """What each stage counted, summed over the partitions and sorted."""
+    total: dict[str, Counter] = {}
+    for of_stages in counted:
+        for stage, counts in of_stages.items():
+            total.setdefault(stage, Counter()).update(counts)
+    return {stage: dict(sorted(counts.items())) for stage, counts in sorted(total.items())}
 
 
 def _funnel(records: list[dict[str, Any]], batch: DocumentBatch) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import DocumentBatch, FileGroupTask
 
-from curator_pipelines.ledger import FUNNEL, REJECTIONS, Rejection, conclude
+from curator_pipelines.ledger import CONTAMINATION, COUNTS, FUNNEL, REJECTIONS, SCORES, Rejection, conclude
 from glide_nemo.artifact import write_atomically
 
 SCHEMA = pa.schema(
@@ -25,7 +25,7 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
         ("language", pa.string()),
         ("license", pa.string()),
-        ("language_score", pa.float64()),
+        *((name, pa.type_for_alias(kind)) for name, kind in SCORES.items()),
         ("bytes", pa.int64()),
         ("text_hash", pa.binary(16)),
         ("signature", pa.binary()),
@@ -33,7 +33,7 @@ SCHEMA = pa.schema(
         ("row", pa.int32()),
     ]
 )
-INDEX = [name for name in SCHEMA.names if name not in ("text", "source", "language", "license", "language_score")]
+INDEX = [name for name in SCHEMA.names if name not in ("text", "source", "language", "license", *SCORES)]
 
 
 def documents_path(folder: Path, partition: int) -> Path:
@@ -59,14 +59,16 @@ class WritePartition(ProcessingStage[DocumentBatch, FileGroupTask]):
         metadata = task._metadata
         partition = metadata["partition"]
         documents = documents_path(Path(self.folder), partition)
-        frame = task.to_pandas().assign(partition=partition, row=range(task.num_items))
+        frame = task.to_pandas().assign(partition=partition, row=range(task.num_items)).reindex(columns=SCHEMA.names)
         partial = documents.with_name(f".{documents.name}.partial")
         pq.write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), partial, compression="zstd")
         os.replace(partial, documents)
         seconds = {stats.stage_name: stats.process_time for stats in task._stage_perf}
         record = {
             REJECTIONS: [dataclasses.astuple(rejection) for rejection in metadata[REJECTIONS]],
+            CONTAMINATION: [dataclasses.astuple(row) for row in metadata[CONTAMINATION]],
             FUNNEL: metadata[FUNNEL],
+            COUNTS: metadata[COUNTS],
             "records": metadata["records"],
             "seconds": seconds,
         }

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import DocumentBatch
 
+from curator_pipelines.ledger import SCORES
 from curator_pipelines.stages.hold_out import HELDOUT, TRAIN
 
 SCHEMA = pa.schema(
@@ -23,7 +24,7 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
         ("language", pa.string()),
         ("license", pa.string()),
-        ("language_score", pa.float64()),
+        *((name, pa.type_for_alias(kind)) for name, kind in SCORES.items()),
     ]
 )
 LEDGER_SCHEMA = pa.schema(
@@ -34,6 +35,17 @@ LEDGER_SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("score", pa.float64()),
         ("bytes", pa.int64()),
+    ]
+)
+CONTAMINATION_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("url", pa.string()),
+        ("benchmark", pa.string()),
+        ("item", pa.string()),
+        ("span", pa.string()),
+        ("overlap", pa.float64()),
+        ("removed", pa.string()),
     ]
 )
 ROW_GROUP = 1000  # documents

@@ -91,9 +91,9 @@ shutil.rmtree = rmtree
         ('die_in("curator_pipelines.stages.write_corpus", "write_shards", 2)', {"train", "work"}),
         (
             DIE_BEFORE_CLEANING_UP,
-            {"train", "heldout", "rejections", "work"},
+            {"train", "heldout", "rejections", "contamination", "work"},
         ),
-        ('die_in("glide_nemo.artifact", "_seal", 1)', {"train", "heldout", "rejections"}),
+        ('die_in("glide_nemo.artifact", "_seal", 1)', {"train", "heldout", "rejections", "contamination"}),
     ],
     ids=["while_writing", "before_cleaning_up", "before_sealing"],
 )
