@@ -86,6 +86,7 @@ def pieces(machine: Machine) -> list[Piece]:
         Piece("NeMo-Curator", lambda: _package("nemo-curator"), "nothing is curated: `make setup` installs it"),
         Piece("Ray", lambda: _package("ray"), "curation runs in local processes (executor=local, the default)"),
         Piece("C++ compiler", lambda: _program("g++", "c++", "clang++"), "llama.cpp cannot be built: no GGUF checks"),
+        Piece("compiled kernels", _kernels, "training on the CPU composes them of torch's operations: 10 % slower"),
         Piece("CMake", lambda: _program("cmake"), "the build of llama.cpp brings its own"),
         Piece(
             "llama.cpp",
@@ -197,6 +198,12 @@ def _torch() -> str | None:
     text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
     cuda = re.search(r"^cuda[^=]*= *'([\d.]+)'", text, re.MULTILINE)
     return f"{version}, {f'CUDA {cuda.group(1)}' if cuda else 'CPU'} build"
+
+
+def _kernels() -> str | None:
+    """The processor's instructions that glide_nemo/cpu/kernels.cpp was compiled for."""
+    built = sorted((Path(__file__).parent / "cpu").glob("_kernels_*.so"))
+    return ", ".join(path.name.split(".")[0].removeprefix("_kernels_").upper() for path in built) or None
 
 
 def _package(*names: str) -> str | None:

@@ -23,7 +23,9 @@ def megatron_on_cpu() -> Iterator[None]:
         cuda_api,
         dataset_helpers,
         dropout,
+        fused_attention,
         fused_cross_entropy,
+        fused_norm,
         fused_rotary,
         fused_swiglu,
         gradient_norm,
@@ -44,6 +46,8 @@ def megatron_on_cpu() -> Iterator[None]:
         pipeline.apply(seams)
         dataset_helpers.apply(seams)
         dropout.apply(seams)
+        fused_attention.apply(seams)
+        fused_norm.apply(seams)
         fused_rotary.apply(seams)
         fused_swiglu.apply(seams)
         fused_cross_entropy.apply(seams)

@@ -1,4 +1,4 @@
-"""Rotary positions in four passes over a tensor instead of nine, and their cosines once a step instead of per layer.
+"""Rotary positions in one pass over a tensor, and their cosines once a step instead of once a layer.
 
 Shape suffixes: S = sequence, B = batch, N = heads, H = head dimension; half = H / 2.
 """
@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from glide_nemo.cpu.kernels import compiled, fits
 from glide_nemo.cpu.seams import Seams
 
-Tables = tuple[torch.Tensor, torch.Tensor]
+Tables = tuple[torch.Tensor, torch.Tensor]  # cosines and sines, (S, half) each
 
 
 def apply(seams: Seams) -> None:
@@ -32,20 +33,11 @@ class Rotate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_SBNH: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(cos, sin)
-        return _turned(x_SBNH, cos, sin, 1)
+        return compiled().rotate(x_SBNH, cos, sin, 1.0)
 
     @staticmethod
     def backward(ctx: Any, grad_SBNH: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return _turned(grad_SBNH, cos, sin, -1), None, None
-
-
-def _turned(x_SBNH: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, sign: int) -> torch.Tensor:
-    turned = torch.empty(x_SBNH.shape, dtype=x_SBNH.dtype)
-    (first, second), (to_first, to_second) = x_SBNH.chunk(2, -1), turned.chunk(2, -1)
-    torch.mul(first, cos, out=to_first).addcmul_(second, sin, value=-sign)
-    torch.mul(second, cos, out=to_second).addcmul_(first, sin, value=sign)
-    return turned
+        return compiled().rotate(grad_SBNH.contiguous(), *ctx.saved_tensors, -1.0), None, None
 
 
 def _or_megatrons(megatrons: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -59,14 +51,14 @@ def _or_megatrons(megatrons: Callable[..., torch.Tensor]) -> Callable[..., torch
         mscale: float = 1.0,
         **others: Any,
     ) -> torch.Tensor:
-        if rotary_interleaved or mla_rotary_interleaved or others.get("multi_latent_attention"):
+        halves = not (rotary_interleaved or mla_rotary_interleaved or others.get("multi_latent_attention"))
+        whole = freqs.shape == (t.size(0), 1, 1, t.size(-1)) and not freqs.requires_grad
+        if not (halves and whole and fits(t) and t.dim() == 4 and t.stride(-1) == 1):
             return megatrons(t, freqs, rotary_interleaved, mla_rotary_interleaved, mscale=mscale, **others)
-        if freqs.size(-1) != t.size(-1) or freqs.requires_grad:
-            return megatrons(t, freqs, mscale=mscale, **others)
-        known: dict[tuple[float, torch.dtype], Tables] = tables.setdefault(freqs, {})
-        if (mscale, t.dtype) not in known:
-            angles = freqs[..., : freqs.size(-1) // 2]  # the second half repeats the first
-            known[mscale, t.dtype] = ((angles.cos() * mscale).to(t.dtype), (angles.sin() * mscale).to(t.dtype))
-        return Rotate.apply(t, *known[mscale, t.dtype])
+        known: dict[float, Tables] = tables.setdefault(freqs, {})
+        if mscale not in known:
+            angles = freqs.float().view(len(freqs), -1)[:, : freqs.size(-1) // 2]  # the second half repeats the first
+            known[mscale] = (angles.cos() * mscale, angles.sin() * mscale)
+        return Rotate.apply(t, *known[mscale])
 
     return rotate

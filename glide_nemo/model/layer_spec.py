@@ -28,6 +28,23 @@ from glide_nemo.model.context_parallel import context_parallel_attention
 from glide_nemo.model.norm import rms_norm
 
 
+def causal_attention(
+    query_SBNH: torch.Tensor, key_SBGH: torch.Tensor, value_SBGH: torch.Tensor, dropout_p: float, scale: float | None
+) -> torch.Tensor:
+    """The context of sequences of which each token sees itself and what is before it, of shape (S, B, N, H)."""
+    query_BNSH, key_BGSH, value_BGSH = (each.permute(1, 2, 0, 3) for each in (query_SBNH, key_SBGH, value_SBGH))
+    context_BNSH = F.scaled_dot_product_attention(
+        query_BNSH,
+        key_BGSH,
+        value_BGSH,
+        is_causal=True,
+        dropout_p=dropout_p,
+        scale=scale,
+        enable_gqa=query_BNSH.size(1) != key_BGSH.size(1),
+    )
+    return context_BNSH.permute(2, 0, 1, 3)
+
+
 class SdpaCoreAttention(MegatronModule):
     """Causal attention through torch's scaled_dot_product_attention.
 
@@ -71,8 +88,10 @@ class SdpaCoreAttention(MegatronModule):
         assert attention_bias is None, "not used by a GLiDE model"
         if packed_seq_params is not None:
             return self._packed(query_SBNH, key_SBGH, value_SBGH, packed_seq_params)
-        query_BNSH = query_SBNH.permute(1, 2, 0, 3)
         dropout_p = self.dropout if self.training else 0.0
+        if attention_mask is None and self.config.context_parallel_size == 1:
+            return causal_attention(query_SBNH, key_SBGH, value_SBGH, dropout_p, self.softmax_scale).flatten(2)
+        query_BNSH = query_SBNH.permute(1, 2, 0, 3)
         if self.config.context_parallel_size > 1:
             assert attention_mask is None, "documents are kept apart within one process"
             context_BNSH = context_parallel_attention(
@@ -84,8 +103,7 @@ class SdpaCoreAttention(MegatronModule):
                 query_BNSH,
                 key_BGSH,
                 value_BGSH,
-                attn_mask=None if attention_mask is None else ~attention_mask,
-                is_causal=attention_mask is None,
+                attn_mask=~attention_mask,
                 dropout_p=dropout_p,
                 scale=self.softmax_scale,
                 enable_gqa=query_BNSH.size(1) != key_BGSH.size(1),

@@ -10,12 +10,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from glide_nemo import fork_server
 from glide_nemo.cpu.seams import Seams
 from glide_nemo.errors import GlideError
 from glide_nemo.training.worker import PRELOAD
 
+STAND_INS = ("transformer_engine", "nvidia_resiliency_ext", "modelopt", "wandb", "sklearn", "trl", "chardet")
 WATCHED = (
     "torch", "torch.cuda", "torch.cuda.random", "torch.cuda.nvtx", "torch.distributed",
     "torch.distributed.distributed_c10d", "torch.Tensor", "torch.nn.Module", "torch.optim.Optimizer",
@@ -58,7 +60,11 @@ def snapshots() -> tuple[list[str], list[str], list[str]]:
         assert torch.empty(1, device="cuda").device.type == "cpu"
         assert torch.empty(1).type() == "torch.cuda.FloatTensor"
     after = snapshot()
-    leftover = [name for name in sys.modules if name.split(".")[0] in ("transformer_engine", "nvidia_resiliency_ext")]
+    leftover = [
+        name
+        for name, module in sys.modules.items()
+        if name.split(".")[0] in STAND_INS and (module is None or module.__spec__.loader is None)
+    ]
     return differing(before, within), differing(before, after), leftover
 
 
@@ -69,6 +75,30 @@ def test_leaving_the_backend_puts_everything_back() -> None:
     assert {"torch.cuda.is_available", "torch.Tensor.cuda", "torch.distributed.new_group", "modes"} <= set(within)
     assert after == []
     assert leftover == []
+
+
+def postponed() -> tuple[set[str], list[object], bool]:
+    """Which packages are imported with Megatron; what Bridge hears of ModelOpt before it is imported, and after."""
+    from megatron.bridge.training import checkpointing, gpt_step
+
+    from glide_nemo.cpu.postponed import MODELOPT
+
+    loaded = {"wandb", "trl", *MODELOPT} & set(sys.modules)
+    model = torch.nn.Linear(2, 2)
+    answers = [checkpointing.save_sharded_modelopt_state([model], "nowhere"), isinstance(model, gpt_step.mtd.convert)]
+    import modelopt.torch.opt
+    import modelopt.torch.opt.plugins
+    import sklearn.metrics  # noqa: F401
+    import wandb  # noqa: F401
+
+    converted = modelopt.torch.opt.ModeloptStateManager.is_converted(model)
+    return loaded, [*answers, checkpointing.save_sharded_modelopt_state([model], "nowhere")], converted
+
+
+def test_what_training_does_not_call_is_imported_when_it_is_first_asked_for() -> None:
+    fork_server.start(PRELOAD)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as process:
+        assert process.submit(postponed).result() == (set(), [None, False, None], False)
 
 
 @pytest.fixture
