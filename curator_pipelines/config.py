@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from glide_nemo.errors import GlideError
 
 EXTRACTORS = ("resiliparse", "justext", "trafilatura")
+IDENTIFIERS = ("fasttext", "cld2")
 EXECUTORS = ("local", "ray")
 HOW_IT_RUNS = ("executor", "workers")  # not what comes out: changing them does not make another corpus
 
@@ -57,6 +58,7 @@ class CurationConfig:
     pipeline: str = "curator_pipelines.english"  # module with document_stages(config) and corpus_stages(config)
     extractor: str = "resiliparse"
     language: str = "en"  # ISO 639-1
+    identifier: str = "fasttext"  # of the language: fasttext or cld2
     min_language_score: float = 0.65
     max_page_bytes: int = 10_000_000  # of HTML, decoded
     repeated_block_lines: int = 3  # a block of this many lines that stood in the document before is cut; 0: none
@@ -72,6 +74,8 @@ class CurationConfig:
         """Raises GlideError for a value that no run could use."""
         if self.extractor not in EXTRACTORS:
             raise GlideError(f"unknown extractor '{self.extractor}': choose one of {', '.join(EXTRACTORS)}")
+        if self.identifier not in IDENTIFIERS:
+            raise GlideError(f"unknown identifier '{self.identifier}': choose one of {', '.join(IDENTIFIERS)}")
         if self.executor not in EXECUTORS:
             raise GlideError(f"unknown executor '{self.executor}': choose one of {', '.join(EXECUTORS)}")
         if not 0 < self.heldout_share < 1:

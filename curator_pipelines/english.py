@@ -53,7 +53,7 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
         FixText(),
         DropRepeatedBlocks(config.repeated_block_lines),
         Keep(heuristic.WordCountFilter(quality.min_words, quality.max_words), "word_count", "length"),
-        IdentifyLanguage(config.language, config.min_language_score),
+        IdentifyLanguage(config.language, config.min_language_score, config.identifier),
         Keep(
             heuristic.MeanWordLengthFilter(quality.min_mean_word_length, quality.max_mean_word_length),
             "mean_word_length",

@@ -99,8 +99,14 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--corpus", type=Path, metavar="DIR")
     added.add_argument("--tokenizer", type=Path, metavar="DIR")
 
+    added = command("blend", commands.run_blend, debug, "what a run sees of each source of a blend")
+    added.add_argument("action", choices=("explain",))
+    added.add_argument("tokens", nargs="*", metavar="BLEND", help="blend file, or DIR=SHARE of packed tokens")
+    added.add_argument("--tokens", dest="run_tokens", required=True, metavar="N", help="of the run, such as 60B or 1e9")
+    added.add_argument("--seq-length", type=int, default=4_096, metavar="N", help="tokens; default: %(default)s")
+
     added = command("pretrain", commands.run_pretrain, recipe, "train a recipe with Megatron-Bridge")
-    described = "packed tokens (default: the quickstart's); several are blended in the shares given"
+    described = "packed tokens (default: the quickstart's) or a blend file; several are blended in the shares given"
     added.add_argument("--tokens", nargs="+", metavar="DIR[=SHARE]", help=described)
     added.add_argument(
         "--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from, or its ema/"

@@ -120,6 +120,14 @@ def run_tokens(args: argparse.Namespace) -> None:
     pack(config, corpus, tokenizer, _given(args, "out"), force=args.force)
 
 
+def run_blend(args: argparse.Namespace) -> None:
+    from glide_nemo.data.blend import parse_parts
+    from glide_nemo.data.blend_explained import count_of, described, explain
+
+    seen = explain(parse_parts([*args.tokens, *args.overrides]), count_of(args.run_tokens), args.seq_length)
+    print("\n".join(described(seen, args.seq_length)))
+
+
 def run_pretrain(args: argparse.Namespace) -> None:
     from glide_nemo.artifact import load
     from glide_nemo.data.blend import parse_parts

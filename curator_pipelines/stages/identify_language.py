@@ -12,10 +12,10 @@ from nemo_curator.backends.base import WorkerMetadata
 from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import DocumentBatch
 
+from curator_pipelines.config import IDENTIFIERS
 from curator_pipelines.ledger import Rejection, conclude
 from glide_nemo.errors import GlideError
 
-IDENTIFIERS = ("fasttext", "cld2")
 UNKNOWN = "un"  # CLD2's code where it finds no language
 # CLD2's codes where fastText has others for the same language, so that a config means the same with both.
 RENAMED = {"iw": "he", "jw": "jv", "zh-Hant": "zh", "sr-ME": "sr"}
