@@ -161,8 +161,8 @@ def test_hostile_text_takes_linear_time(piece: str) -> None:
     for times in (4_000, 16_000):
         runs = []
         for _ in range(3):
-            started = time.perf_counter()
+            started = time.process_time()
             REDACTOR.redact(piece * times)
-            runs.append(time.perf_counter() - started)
+            runs.append(time.process_time() - started)
         best.append(min(runs))
     assert best[1] / max(best[0], 1e-3) < 10  # 4 is linear, 16 quadratic
