@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,26 +74,3 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise GlideError(f"not UTF-8, {path} ({error.reason}): pass JSONL or parquet") from error
     except json.JSONDecodeError as error:
         raise GlideError(f"no JSON, line {number} of {path} ({error.msg}): write one object a line") from error
-
-
-def without_template(texts: Sequence[str]) -> list[str]:
-    """The texts without the words that all of them begin or end with ("Question:", "Answer:").
-
-    A task's prompt is no part of its items: a document that holds the item does not hold it.
-    """
-    split = [text.split() for text in texts]
-    if len(split) < 2:
-        return list(texts)
-    shortest = min(map(len, split))
-    head = _shared(zip(*(words[:shortest] for words in split), strict=True))
-    tail = _shared(zip(*(words[::-1][: shortest - head] for words in split), strict=True))
-    return [" ".join(words[head : len(words) - tail]) for words in split]
-
-
-def _shared(columns: Iterable[Sequence[str]]) -> int:
-    count = 0
-    for column in columns:
-        if any(word != column[0] for word in column):
-            break
-        count += 1
-    return count
