@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from curator_pipelines.decontamination.settings import Decontamination
+from curator_pipelines.pii.settings import Pii
 from glide_nemo.errors import GlideError
 
 EXTRACTORS = ("resiliparse", "justext", "trafilatura")
@@ -65,6 +67,11 @@ class CurationConfig:
     license: str = ""  # SPDX expression for every document; empty: what the crawl says
     heldout_share: float = 0.05
     quality: Quality = field(default_factory=Quality)
+    max_toxicity: float | None = None  # from 0 to 1, of a classifier of English; empty: not scored
+    toxicity_lexicon: str = ""  # file of terms instead, for any language; the score is then hits per 100 words
+    decontamination: Decontamination = field(default_factory=Decontamination)
+    redact_secrets: bool = True  # keys, tokens and passwords
+    pii: Pii = field(default_factory=Pii)
     near_duplicates: NearDuplicates = field(default_factory=NearDuplicates)
     partition_bytes: int = 1 << 19  # of WARC file: what one worker holds in memory, and what a kill can cost
     executor: str = "local"
@@ -82,6 +89,7 @@ class CurationConfig:
             raise GlideError(
                 f"heldout_share={self.heldout_share} is no share: choose one between 0 and 1, such as 0.05"
             )
+        self.decontamination.check()
         if self.workers < 0:
             raise GlideError(f"workers={self.workers} is negative: 0 uses every CPU core")
         for name, value in (("partition_bytes", self.partition_bytes), ("max_page_bytes", self.max_page_bytes)):

