@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import kenlm
@@ -217,3 +218,14 @@ def test_quantiles_and_buckets_include_their_borders() -> None:
 def test_normalised_lines_are_lower_case_without_accents_and_with_zeros_for_digits() -> None:
     assert normalize.lines("  Größe: “42” –\tÜbung…\n\n \nCAFÉ\u00a0N°7") == ['große: "00" - ubung...', "cafe n°0"]
     assert normalize.words('Don’t say "__label__hi"\nx=1') == 'don \' t say " _ _ label _ _ hi " x = 0'
+
+
+def test_normalising_takes_time_in_proportion_to_the_text() -> None:
+    """Ten times the text may take forty times as long on a busy machine; what is quadratic takes a hundred."""
+    for unit in ("_", "'", "\u00a0", "é", "1", "a-", "\x00", "\u0301\u0327", "\n"):
+        seconds = []
+        for size in (100_000, 1_000_000):
+            started = time.process_time()
+            normalize.words(unit * (size // len(unit)))
+            seconds.append(time.process_time() - started)
+        assert seconds[1] < 40 * seconds[0] + 0.5, unit
