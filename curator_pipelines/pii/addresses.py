@@ -32,7 +32,7 @@ NAME_OR_COMPARISON = frozenset(b"-_.~=<^@/+\\") | WORD
 BEFORE = 40  # bytes in which a word may say what the four numbers are
 VERSION = re2.compile(
     rb"(?i)(?:\bv|\bver\.?|version(?:en|s|snummer)?|release[ds]?|build|update[ds]?|upgrade[ds]?|firmware|"
-    rb"section|sect\.|chapter|clause|abschnitt|kapitel|ziffer|\xc2\xa7)[ :=(]{0,3}(?:to |auf |of |is |number )?$"
+    rb"sections?|sect\.|chapter|clause|abschnitt|kapitel|ziffer|\xc2\xa7)[ :=(\"']{0,3}(?:to |auf |of |is |number )?$"
 )
 ADDRESS = re2.compile(rb"(?i)\b(?:ip|ipv4|addr|address|adresse|host|server|dns|resolver|ping|gateway|client|proxy)\b")
 

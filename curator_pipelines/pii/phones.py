@@ -31,6 +31,7 @@ TRIGGER = b"|".join([
     rb"\(?0[1-9][0-9]{1,4}(?:\) ?| ?/ ?|[ \-])[ /\-]?[ ]?[0-9](?:[ ()./\-]{0,3}[0-9]){4}",
 ])  # fmt: skip
 DATE = re2.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}[./][0-9]{1,2}[./][0-9]{4}")
+DECIMAL = re2.compile(rb"\+?[0-9]+\.[0-9]+")
 SHORTEST, LONGEST = 9, 15  # digits of an international number, its country code included (ITU-T E.164)
 
 # Assigned country codes (list to ITU-T E.164); of those of three digits, the zones they stand in.
@@ -72,6 +73,8 @@ def is_labelled(number: bytes) -> bool:
 def is_phone(number: bytes) -> bool:
     """Whether a number can be one by its form alone."""
     digits = digits_of(number)
+    if DECIMAL.fullmatch(number):
+        return False
     if number.startswith((b"+", b"00")):
         return _is_international(digits.removeprefix("00"))
     if digits.startswith("0"):
