@@ -77,9 +77,8 @@ class View:
     @cached_property
     def ascii_counts(self) -> np.ndarray:
         """How often each ASCII character occurs, shape (128,)."""
-        return np.bincount(np.frombuffer(self.text.encode("utf-8", "surrogatepass"), dtype=np.uint8), minlength=256)[
-            :128
-        ]
+        encoded = np.frombuffer(self.text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+        return np.bincount(encoded, minlength=256)[:128]
 
     @cached_property
     def beyond_ascii(self) -> str:

@@ -115,11 +115,10 @@ class NonAlphanumeric(SharedFilter, NonAlphaNumericFilter):
 
 
 class Numbers(SharedFilter, NumbersFilter):
-    """Share of characters that are digits, of any script."""
+    """Share of characters that are ASCII digits."""
 
     def score(self, view: View) -> float:
-        digits = int(view.ascii_counts[ASCII_DIGITS].sum()) + sum(map(str.isdecimal, view.beyond_ascii))
-        return digits / len(view.text) if view.text else 1.0
+        return int(view.ascii_counts[ASCII_DIGITS].sum()) / len(view.text) if view.text else 1.0
 
 
 class Urls(SharedFilter, UrlsFilter):

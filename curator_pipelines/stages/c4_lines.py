@@ -60,9 +60,8 @@ class C4Lines(ProcessingStage[DocumentBatch, DocumentBatch]):
             for id_, url, size, count, stay in rows
             if not stay
         ]
-        kept = documents.assign(text=pd.Series([text for text, _ in cut], index=documents.index, dtype=object))[
-            np.array(stays, dtype=bool)
-        ]
+        texts = pd.Series([text for text, _ in cut], index=documents.index, dtype=object)
+        kept = documents.assign(text=texts)[np.array(stays, dtype=bool)]
         return conclude(batch, self.name, with_bytes(kept), lost, counts=dict(sorted(counts.items())))
 
     def cut(self, text: str, counts: Counter[str]) -> tuple[str, int]:
