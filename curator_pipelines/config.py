@@ -16,7 +16,7 @@ HOW_IT_RUNS = ("executor", "workers")  # not what comes out: changing them does 
 
 @dataclass
 class Quality:
-    """Thresholds of the heuristic filters. Shares are between 0 and 1."""
+    """Thresholds of the heuristic filters, Gopher's, C4's and FineWeb's own. Shares are between 0 and 1."""
 
     min_words: int = 50
     max_words: int = 100_000
@@ -27,19 +27,49 @@ class Quality:
     max_bullet_lines: float = 0.9
     max_ellipsis_lines: float = 0.3
     min_words_with_letters: float = 0.8
-    min_common_words: int = 2
+    min_stop_words: int = 2
     max_non_alphanumeric: float = 0.25
     max_numbers: float = 0.15
     max_urls: float = 0.2
+    c4_lines: bool = True  # cut lines that C4 cuts, but for those without an end mark; see stages/c4_lines.py
+    c4_end_marks: bool = False  # those too
+    min_words_per_line: int = 3
+    min_sentences: int = 5
+    max_curly_brackets: int = 0
     max_lines_without_end_mark: float = 0.85
     max_boilerplate: float = 0.4
+    min_line_punctuation: float = 0.12
+    max_short_lines: float = 0.67
+    max_duplicate_line_characters: float = 0.01
+    max_new_lines: float = 0.3  # a word
     min_unique_lines: float = 0.7
     min_unique_line_characters: float = 0.8
+    min_unique_paragraphs: float = 0.7
+    min_unique_paragraph_characters: float = 0.8
     max_top_2gram: float = 0.20
     max_top_3gram: float = 0.18
     max_top_4gram: float = 0.16
     max_duplicate_5gram: float = 0.15
+    max_duplicate_6gram: float = 0.14
+    max_duplicate_7gram: float = 0.13
+    max_duplicate_8gram: float = 0.12
+    max_duplicate_9gram: float = 0.11
     max_duplicate_10gram: float = 0.10
+
+
+@dataclass
+class Code:
+    """Thresholds for source files: The Stack's and StarCoder's, where NeMo-Curator has them as its defaults."""
+
+    min_lines: int = 10
+    max_lines: int = 20_000
+    max_line_length: int = 1000  # characters; longer ones are data or minified
+    max_mean_line_length: float = 100.0
+    min_alphabetic: float = 0.25
+    min_alphanumeric: float = 0.25
+    min_comments: float = 0.01
+    max_comments: float = 0.85
+    min_html_text: float = 0.2
 
 
 @dataclass
@@ -67,6 +97,7 @@ class CurationConfig:
     license: str = ""  # SPDX expression for every document; empty: what the crawl says
     heldout_share: float = 0.05
     quality: Quality = field(default_factory=Quality)
+    code: Code = field(default_factory=Code)
     max_toxicity: float | None = None  # from 0 to 1, of a classifier of English; empty: not scored
     toxicity_lexicon: str = ""  # file of terms instead, for any language; the score is then hits per 100 words
     decontamination: Decontamination = field(default_factory=Decontamination)
