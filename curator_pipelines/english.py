@@ -32,13 +32,12 @@ def english() -> CurationConfig:
 
 
 def document_stages(config: CurationConfig) -> list[ProcessingStage]:
-    """From WARC records to clean, fingerprinted documents: each document by itself, partitions in parallel."""
+    """From WARC records to clean documents: each document by itself, partitions in parallel."""
     from nemo_curator.stages.text.filters import heuristic
     from nemo_curator.stages.text.filters.heuristic import repetition
 
     from curator_pipelines.stages.drop_repeated_blocks import DropRepeatedBlocks
     from curator_pipelines.stages.extract_html import ExtractHtml
-    from curator_pipelines.stages.fingerprint import Fingerprint
     from curator_pipelines.stages.fix_text import FixText
     from curator_pipelines.stages.identify_language import IdentifyLanguage
     from curator_pipelines.stages.keep import Keep
@@ -46,7 +45,6 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
     from curator_pipelines.stages.top_ngrams import StableTopNGramsFilter
 
     quality = config.quality
-    near = config.near_duplicates
     return [
         ReadWarc(max_page_bytes=config.max_page_bytes),
         ExtractHtml(algorithm=config.extractor),
@@ -76,7 +74,6 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
         Keep(StableTopNGramsFilter(4, quality.max_top_4gram), "top_4gram"),
         Keep(repetition.RepeatingDuplicateNGramsFilter(5, quality.max_duplicate_5gram), "duplicate_5grams"),
         Keep(repetition.RepeatingDuplicateNGramsFilter(10, quality.max_duplicate_10gram), "duplicate_10grams"),
-        Fingerprint(near.ngram, near.bands * near.rows, near.seed),
     ]
 
 
@@ -89,6 +86,6 @@ def corpus_stages(config: CurationConfig) -> list[ProcessingStage]:
     near = config.near_duplicates
     return [
         DropExactDuplicates(),
-        DropNearDuplicates(near.threshold, near.bands, near.rows),
+        DropNearDuplicates(near.threshold, near.bands),
         HoldOut(config.heldout_share),
     ]

@@ -19,6 +19,7 @@ CHANGE_TEXT = (
     "extract_html",
     "fix_text",
     "drop_repeated_blocks",
+    "repeated_paragraphs",
 )  # stages after which the same documents have other sizes
 
 
