@@ -32,17 +32,15 @@ def books() -> CurationConfig:
 
 
 def document_stages(config: CurationConfig) -> list[ProcessingStage]:
-    """From texts to clean, fingerprinted documents."""
+    """From texts to clean documents."""
     from curator_pipelines import heuristics
     from curator_pipelines.stages.drop_repeated_blocks import DropRepeatedBlocks
-    from curator_pipelines.stages.fingerprint import Fingerprint
     from curator_pipelines.stages.fix_text import FixText
     from curator_pipelines.stages.identify_language import IdentifyLanguage
     from curator_pipelines.stages.keep_all import KeepAll
     from curator_pipelines.unwanted import unwanted_stages
 
     limits = config.quality
-    near = config.near_duplicates
     return [
         FixText(),
         DropRepeatedBlocks(config.repeated_block_lines),
@@ -50,5 +48,4 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
         IdentifyLanguage(config.language, config.min_language_score, config.identifier),
         KeepAll([*heuristics.gopher(limits, config.language), *heuristics.repetition(limits)]),
         *unwanted_stages(config),
-        Fingerprint(near.ngram, near.bands * near.rows, near.seed),
     ]

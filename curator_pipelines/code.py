@@ -38,19 +38,16 @@ def code() -> CurationConfig:
 
 
 def document_stages(config: CurationConfig) -> list[ProcessingStage]:
-    """From files to fingerprinted documents. White space is code: only secrets and personal data are replaced."""
+    """From files to clean documents. White space is code: only secrets and personal data are replaced."""
     from curator_pipelines import heuristics
-    from curator_pipelines.stages.fingerprint import Fingerprint
     from curator_pipelines.stages.keep_all import KeepAll
     from curator_pipelines.stages.keep_code import KeepCode
     from curator_pipelines.unwanted import unwanted_stages
 
-    near = config.near_duplicates
     return [
         KeepAll(heuristics.length(config.quality), name="length"),
         KeepCode(rules(config.code), by_extension=rules_by_extension(config.code)),
         *unwanted_stages(config),
-        Fingerprint(near.ngram, near.bands * near.rows, near.seed),
     ]
 
 

@@ -43,12 +43,11 @@ def english() -> CurationConfig:
 
 
 def document_stages(config: CurationConfig) -> list[ProcessingStage]:
-    """From WARC records to clean, fingerprinted documents: each document by itself, partitions in parallel."""
+    """From WARC records to clean documents: each document by itself, partitions in parallel."""
     from curator_pipelines import heuristics
     from curator_pipelines.stages.c4_lines import C4Lines
     from curator_pipelines.stages.drop_repeated_blocks import DropRepeatedBlocks
     from curator_pipelines.stages.extract_html import ExtractHtml
-    from curator_pipelines.stages.fingerprint import Fingerprint
     from curator_pipelines.stages.fix_text import FixText
     from curator_pipelines.stages.identify_language import IdentifyLanguage
     from curator_pipelines.stages.keep_all import KeepAll
@@ -56,7 +55,6 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
     from curator_pipelines.unwanted import unwanted_stages
 
     limits = config.quality
-    near = config.near_duplicates
     return [
         ReadWarc(max_page_bytes=config.max_page_bytes),
         ExtractHtml(algorithm=config.extractor),
@@ -74,7 +72,6 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
             ]
         ),
         *unwanted_stages(config),
-        Fingerprint(near.ngram, near.bands * near.rows, near.seed),
     ]
 
 
@@ -87,6 +84,6 @@ def corpus_stages(config: CurationConfig) -> list[ProcessingStage]:
     near = config.near_duplicates
     return [
         DropExactDuplicates(),
-        DropNearDuplicates(near.threshold, near.bands, near.rows),
+        DropNearDuplicates(near.threshold, near.bands),
         HoldOut(config.heldout_share),
     ]

@@ -30,12 +30,11 @@ def german() -> CurationConfig:
 
 
 def document_stages(config: CurationConfig) -> list[ProcessingStage]:
-    """From WARC records to clean, fingerprinted documents: each document by itself, partitions in parallel."""
+    """From WARC records to clean documents: each document by itself, partitions in parallel."""
     from curator_pipelines import heuristics
     from curator_pipelines.stages.c4_lines import C4Lines
     from curator_pipelines.stages.drop_repeated_blocks import DropRepeatedBlocks
     from curator_pipelines.stages.extract_html import ExtractHtml
-    from curator_pipelines.stages.fingerprint import Fingerprint
     from curator_pipelines.stages.fix_text import FixText
     from curator_pipelines.stages.identify_language import IdentifyLanguage
     from curator_pipelines.stages.keep_all import KeepAll
@@ -43,7 +42,6 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
     from curator_pipelines.unwanted import unwanted_stages
 
     limits = config.quality
-    near = config.near_duplicates
     return [
         ReadWarc(max_page_bytes=config.max_page_bytes),
         ExtractHtml(algorithm=config.extractor),
@@ -61,5 +59,4 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
             ]
         ),
         *unwanted_stages(config),
-        Fingerprint(near.ngram, near.bands * near.rows, near.seed),
     ]

@@ -1,6 +1,6 @@
 """What no corpus should hold: toxic pages, items of evaluation sets, secrets and personal data.
 
-After the filters, which leave less to look at, and before fingerprints, so that copies which differ in an address are one.
+After the filters, which leave less to look at, and before deduplication: copies that differ in an address are one.
 """
 
 from __future__ import annotations

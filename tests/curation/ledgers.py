@@ -22,6 +22,7 @@ CHANGE_TEXT = (
     "decontaminate",
     "redact_secrets",
     "redact_pii",
+    "repeated_paragraphs",
 )  # stages after which the same documents have other sizes
 
 
