@@ -198,7 +198,7 @@ def enumerate_ids(texts: list[str]) -> list[tuple[str, str]]:
         ("a.jsonl", b'{"text": 5}\n', "after line 0: each line has to be JSON"),
         ("a.jsonl", b"[1]\n", "each line has to be JSON"),
         ("a.txt", b"\xff\xfe\n", "each line has to be UTF-8"),
-        ("a.txt.gz", gzip.compress(b"one line\n" * 99)[:-9], "no whole gzip file"),
+        ("a.txt.gz", gzip.compress(b"one line\n" * 99, mtime=0)[:-9], "no whole gzip file"),
         ("a.jsonl.gz", b"plain", "no whole gzip file"),
         ("a.parquet", b"PAR1", "no parquet file"),
         ("a.csv", b"text\n", "unknown form of samples"),
