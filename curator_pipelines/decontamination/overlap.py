@@ -10,7 +10,9 @@ import numpy as np
 from curator_pipelines.decontamination.index import Index, scan
 from curator_pipelines.decontamination.words import as_bytes, fold_table, hash_words, split_words
 
-PLACES = 8  # of one gram in an item that are tried: an item of one word repeated would cost the square of its length
+# Text that repeats one word fits an item that does so at every place: bounds keep that linear.
+PLACES = 8  # of one gram in an item that are tried
+FOLLOW = 16  # words compared in following runs, for each place and each word of the item
 
 
 @dataclass(frozen=True)
@@ -59,46 +61,71 @@ class _Words:
         self._starts, self._ends = character[starts], character[ends]
         self._read: dict[int, str] = {}
 
+    def __len__(self) -> int:
+        return len(self._starts)
+
     def gram(self, first: int, width: int) -> tuple[str, ...]:
-        return tuple(self._word(at) for at in range(first, first + width))
+        return tuple(self.word(at) for at in range(first, first + width))
 
     def characters(self, first: int, last: int) -> tuple[int, int]:
         """Where words `first` to `last` (not included) begin and end."""
         return int(self._starts[first]), int(self._ends[last - 1])
 
-    def _word(self, at: int) -> str:
+    def word(self, at: int) -> str:
         if at not in self._read:
             self._read[at] = "".join(split_words(self._text[self._starts[at] : self._ends[at]]))
         return self._read[at]
 
 
 def _match(item: int, width: int, places: np.ndarray, document: _Words, index: Index) -> Match | None:
-    """The longest run is built from grams: runs of at least `width` words that go on, in both, from word to word."""
+    """Grams say where to look; from there a run of equal words is followed both ways, as far as it goes.
+
+    So a run may hold grams that the index leaves out, but has at least one that it does not.
+    """
     words = split_words(index.items["text"][item].as_py())
     positions: dict[tuple[str, ...], list[int]] = {}
     for first in range(len(words) - width + 1):
         positions.setdefault(tuple(words[first : first + width]), []).append(first)
     found: set[tuple[str, ...]] = set()
-    runs: list[list[int]] = []  # of words
-    longest = (0, 0)
-    before, going = -2, {}  # the word last looked at, and of each place in the item where a run ended: its first word
+    runs: list[tuple[int, int]] = []  # of words
+    reached: dict[int, int] = {}  # how far the run went in which item and document lie this many words apart
+    follow = FOLLOW * (len(places) + len(words))
     for place in places.tolist():
         gram = document.gram(place, width)
         if gram not in positions:
             continue
         found.add(gram)
-        if runs and place <= runs[-1][1]:
-            runs[-1][1] = place + width
-        else:
-            runs.append([place, place + width])
-        last = going if place == before + 1 else {}
-        going = {at: last.get(at - 1, place) for at in positions[gram][:PLACES]}
-        before = place
-        start = min(going.values())
-        if place + width - start > longest[1] - longest[0]:
-            longest = (start, place + width)
+        for at in positions[gram][:PLACES]:
+            if place >= reached.get(place - at, 0):
+                run = _run(words, at, document, place, width) if follow > 0 else (place, place + width)
+                reached[place - at] = run[1]
+                follow -= run[1] - run[0]
+                runs.append(run)
     if not found:
         return None
     share = min(1.0, len(found) / index.items["grams"][item].as_py())
-    start, end = document.characters(*longest)
-    return Match(item, round(share, 4), start, end, tuple(document.characters(*run) for run in runs))
+    start, end = document.characters(*max(runs, key=lambda run: run[1] - run[0]))
+    return Match(item, round(share, 4), start, end, tuple(document.characters(*run) for run in _merged(runs)))
+
+
+def _run(words: list[str], at: int, document: _Words, place: int, width: int) -> tuple[int, int]:
+    """The first and the last word (not included) of the document's run around `width` words known to be equal."""
+    before = 0
+    while before < min(at, place) and words[at - before - 1] == document.word(place - before - 1):
+        before += 1
+    after = width
+    while (
+        at + after < len(words) and place + after < len(document) and words[at + after] == document.word(place + after)
+    ):
+        after += 1
+    return place - before, place + after
+
+
+def _merged(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(runs):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
