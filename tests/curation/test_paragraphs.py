@@ -37,7 +37,7 @@ def warc(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in (20, 21, 22):
         pages[number] = (pages[number][0], with_paragraphs(pages[number][1], SHARED, SHARED.upper()))
     only = page("Only boilerplate", "")
-    pages.append(("http://example.org/only", with_paragraphs(only, BOILERPLATE, SHARED, *["Short one."] * 3)))
+    pages.append(("http://example.org/only", with_paragraphs(only, BOILERPLATE, SHARED, "This line stands alone.")))
     pages += [(f"http://example.org/again{number}", pages[25][1]) for number in range(12)]
     return write_pages(tmp_path_factory.mktemp("warc") / "pages.warc.gz", pages)
 
