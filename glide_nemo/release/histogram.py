@@ -37,10 +37,14 @@ def _drawn(name: str, spread: dict[str, Any]) -> Histogram:
         title=f"Document {'length' if name == 'bytes' else name}",
         description=f"Of {spread['documents']:,} documents nine tenths lie from {low} to {high}, "
         f"the median is {median}.",
-        note=f"{'bytes, ' if name == 'bytes' else ''}median {median}, 5 to 95 %: {low} to {high}",
+        note=f"{'bytes, ' if name == 'bytes' else ''}median {median}",
         columns=[
             (round(number * width, 3), round(width * 0.92, 3), round(100 * count / most, 3))
             for number, count in enumerate(counts)
         ],
-        ticks=[(round(number * width, 3), human(edges[number])) for number in range(0, len(edges), stride)],
+        ticks=[(round(number * width, 3), _label(edges[number])) for number in range(0, len(edges), stride)],
     )
+
+
+def _label(edge: float) -> str:
+    return f"{edge:g}" if edge < 1 else human(edge)
