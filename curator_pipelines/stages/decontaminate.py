@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import DocumentBatch
 
@@ -71,8 +72,8 @@ class Decontaminate(ProcessingStage[DocumentBatch, DocumentBatch]):
             if left is None:
                 worst = min(rows, key=lambda row: (-row.overlap, row.benchmark, row.item))
                 lost.append(Rejection(id_, url, self.name, f"contaminated_{worst.benchmark}", worst.overlap, int(size)))
-        kept = documents.assign(text=texts)
-        kept = with_bytes(kept[[text is not None for text in texts]])
+        kept = documents.assign(text=pd.Series(texts, index=documents.index, dtype="object"))
+        kept = with_bytes(kept[kept["text"].notna()])
         counts = Counter({name: count for name, count in counts.items() if count})
         return conclude(batch, self.name, kept, lost, counts=counts, contaminated=contaminated)
 
