@@ -104,11 +104,12 @@ def _arrow_rows(root: Path, folders: str) -> Iterator[tuple[str, Row]]:
 
 
 def _request_rows(root: Path, folders: str) -> Iterator[tuple[str, Row]]:
-    """One row an item; a multiple-choice item has a request for each choice."""
+    """One row an item, which has a request for each choice, and more of them without its question."""
     for path in sorted((root / "oe_eval_tasks").glob(f"{folders}/requests.jsonl.gz")):
         seen = set()
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for request in map(json.loads, lines):
-                if request["doc_id"] not in seen:
-                    seen.add(request["doc_id"])
+                item = json.dumps(request["doc"])
+                if item not in seen:
+                    seen.add(item)
                     yield f"{path.parent.name}/{request['doc_id']}", request["doc"]
