@@ -48,7 +48,7 @@ format: setup .venv/dev.stamp
 lint: setup .venv/dev.stamp
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-bench: setup
+bench: setup .venv/dev.stamp
 	@for b in $(filter-out %/floors.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$b --json || exit 1; done
 
 lock: .venv/bin/python

@@ -17,7 +17,7 @@ from curator_pipelines import workers
 from curator_pipelines.config import HOW_IT_RUNS, CurationConfig
 from curator_pipelines.partitions import Partition, cut
 from glide_nemo import fork_server
-from glide_nemo.artifact import Artifact, Draft
+from glide_nemo.artifact import Artifact, Draft, load
 from glide_nemo.config import as_plain
 from glide_nemo.console import progress
 from glide_nemo.crawl.sources import files_of
@@ -44,6 +44,9 @@ def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str],
     config.check()
     settings = {key: value for key, value in as_plain(config).items() if key not in HOW_IT_RUNS}
     inputs = {"crawl": crawl}
+    if config.decontamination.benchmarks:  # by digest: fetched anew into the same directory they are others
+        inputs["benchmarks"] = load(config.decontamination.benchmarks, "benchmarks")
+        del settings["decontamination"]["benchmarks"]
     return run_step("curate", out, "corpus", settings, inputs, lambda draft: _curate(config, crawl, draft), force=force)
 
 

@@ -41,6 +41,9 @@ def digests(run: Path) -> dict[str, str]:
     return {name: load(run / name).sha256 for name in STEPS if name != "report"}
 
 
+BESIDE_THE_ROAD = {"benchmarks", "classifier", "ngram"}  # what only a curation that asks for them reads
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run, and what it printed."""
@@ -54,7 +57,7 @@ def test_every_step_leaves_an_artifact_made_from_the_one_before(finished: tuple[
     run, _ = finished
     assert sorted(path.name for path in run.iterdir()) == sorted(STEPS)
     artifacts = {artifact.path.name: artifact for artifact in in_run(run)}
-    assert {artifact.kind for artifact in artifacts.values()} == set(KINDS)
+    assert {artifact.kind for artifact in artifacts.values()} == set(KINDS) - BESIDE_THE_ROAD
     known = {artifact.sha256 for artifact in artifacts.values()}
     for name, artifact in artifacts.items():
         assert all(entry["sha256"] in known for entry in artifact.record["inputs"].values()), name
