@@ -18,6 +18,7 @@ from nemo_curator.tasks import FileGroupTask
 
 from curator_pipelines.ledger import COUNTS, FUNNEL
 from curator_pipelines.stages.partition_files import numbered
+from glide_nemo.errors import GlideError
 
 CORPUS = "corpus"  # folder of these files, in the one of the partitions
 LOST = "lost"  # of a task's metadata: the stages that took documents out so far
@@ -48,8 +49,14 @@ def connect(work: Path, memory_mb: int) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database that holds `memory_mb` in memory, and the rest in files that go with the connection."""
     (work / CORPUS).mkdir(parents=True, exist_ok=True)
     spill = work / CORPUS / "spill"
-    with duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "temp_directory": str(spill)}) as database:
-        yield database
+    try:
+        with duckdb.connect(config={"memory_limit": f"{memory_mb}MB", "temp_directory": str(spill)}) as database:
+            yield database
+    except duckdb.OutOfMemoryException as error:
+        raise GlideError(
+            f"memory_mb={memory_mb} is too little to sort what {work} holds: raise it and run the same command again, "
+            "it goes on"
+        ) from error
 
 
 def build_index(work: Path, memory_mb: int) -> None:

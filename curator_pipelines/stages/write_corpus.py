@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import pyarrow as pa
 from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import FileGroupTask
 
-from curator_pipelines.index import MEMORY, connect, lost_path, read_parquet, work_of
+from curator_pipelines.index import CORPUS, MEMORY, connect, lost_path, read_parquet, work_of
+from curator_pipelines.scatter import in_order
 from curator_pipelines.schemas import SCHEMA
 from curator_pipelines.shards import ROW_GROUP, SHARD_BYTES, write_shards
 from curator_pipelines.stages.hold_out import HELDOUT, TRAIN, HoldOut
 from curator_pipelines.stages.partition_files import numbered
+
+BUCKETS_IN_MEMORY = 16  # a bucket and its sorted copy, beside what DuckDB joins with
 
 
 @dataclass
@@ -40,15 +44,25 @@ class WriteCorpus(ProcessingStage[FileGroupTask, FileGroupTask]):
 
 
 def _documents(work: Path, split: str, memory_mb: int) -> Iterator[pa.RecordBatch]:
+    chosen = f"(FROM {read_parquet(lost_path(work, HoldOut.name))} WHERE split = '{split}')"
     with connect(work, memory_mb) as database:
-        yield from database.sql(
+        query = f"SELECT min(number), max(number), sum(bytes) FROM {chosen}"
+        ((first, last, size),) = database.sql(query).fetchall()
+        if first is None:
+            return
+        rows = database.sql(
             f"""
-            SELECT {", ".join(SCHEMA.names)}
+            SELECT number, {", ".join(SCHEMA.names)}
             FROM {read_parquet(numbered(work))}
-            JOIN (
-                SELECT number, partition, "row" FROM {read_parquet(lost_path(work, HoldOut.name))}
-                WHERE split = '{split}'
-            ) USING (partition, "row")
-            ORDER BY number
+            JOIN (SELECT number, partition, "row" FROM {chosen}) USING (partition, "row")
             """
         ).to_arrow_reader(ROW_GROUP)
+        buckets = ceil(int(size) / (memory_mb * 1e6 / BUCKETS_IN_MEMORY))
+        schema = pa.schema([("number", pa.int64()), *SCHEMA])
+        for batch in in_order(work / CORPUS / "scattered", _cast(rows, schema), schema, first, last, buckets):
+            yield batch.select(SCHEMA.names)
+
+
+def _cast(rows: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for batch in rows:
+        yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
