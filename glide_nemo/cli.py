@@ -88,9 +88,11 @@ def build_parser() -> argparse.ArgumentParser:
     added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site as WARC")
     _accept_warcs(added)
 
-    added = command("curate", commands.run_curate, recipe, "WARC files to a clean, deduplicated corpus and its ledgers")
+    added = command("curate", commands.run_curate, recipe, "pages or texts to a clean, deduplicated corpus and ledgers")
     added.add_argument("--crawl", type=Path, metavar="DIR", help="a crawl that `glide crawl` wrote")
     _accept_warcs(added)
+    described = "files, globs, directories or URLs: JSONL, parquet, text, WET, WARC, Wikipedia dumps, packed or not"
+    added.add_argument("--input", nargs="+", default=[], metavar="PATH", help=described)
 
     added = command("tokenizer", commands.run_tokenizer, recipe, "train a SentencePiece tokenizer on a corpus")
     added.add_argument("--corpus", type=Path, metavar="DIR")

@@ -88,14 +88,14 @@ def run_curate(args: argparse.Namespace) -> None:
     if config is None:
         return
     out = _given(args, "out")
-    if bool(args.warc) == bool(args.crawl):
-        raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR, one of them")
-    # The WARC files given are an artifact too (their names and digests), so that the corpus can name what it came from.
+    if sum(map(bool, (args.warc, args.crawl, args.input))) != 1:
+        raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR or --input PATH..., one of them")
+    # The files given are an artifact too (their names and digests), so that the corpus can name what it came from.
     beside = out.resolve() if out.name in ("", "..") else out
     pages = (
         load(args.crawl, "crawl")
         if args.crawl
-        else crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, force=args.force)
+        else crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, inputs=args.input, force=args.force)
     )
     curate(config, pages, out, force=args.force)
 

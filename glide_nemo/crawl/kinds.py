@@ -15,9 +15,7 @@ BY_NAME = {
     ".jsonl": JSONL, ".ndjson": JSONL, ".json": JSONL, ".txt": TEXT, ".text": TEXT, ".md": TEXT, ".rst": TEXT,
 }  # fmt: skip
 PACKED = (".gz", ".zst", ".bz2")
-READABLE = (
-    "WARC, WET, JSONL, parquet, Wikipedia dumps, .txt and .md can be read, plain or in gzip, zstd or bzip2"
-)
+READABLE = "WARC, WET, JSONL, parquet, Wikipedia dumps, .txt and .md can be read, plain or in gzip, zstd or bzip2"
 
 
 def tell(file: Located) -> tuple[str, str]:

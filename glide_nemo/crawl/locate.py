@@ -97,6 +97,4 @@ def _filesystem(url: str) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:  # a protocol that is unknown, or whose package is not installed
-        raise GlideError(
-            f"cannot read {url} ({error}): install what fsspec asks for, or copy it here"
-        ) from error
+        raise GlideError(f"cannot read {url} ({error}): install what fsspec asks for, or copy it here") from error
