@@ -85,7 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     described = "what the chain's data are called and where they lie; --dry-run shows what it needs"
     added.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH", help=described)
 
-    added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site as WARC")
+    added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site, or fetch WARC files")
+    added.add_argument("--common-crawl", metavar="ID", help="fetch files of Common Crawl's CC-MAIN-2025-05")
     _accept_warcs(added)
 
     added = command("curate", commands.run_curate, recipe, "pages or texts to a clean, deduplicated corpus and ledgers")
