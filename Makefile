@@ -6,6 +6,9 @@ PYTHON := $(shell for p in python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 WORKERS ?= 2
+# This processor's instructions, but AMX: virtual machines announce it and then refuse it.
+NATIVE := $(shell for f in "-march=native -mno-amx-tile -mno-amx-int8 -mno-amx-bf16" "-march=native"; do \
+	echo | $${CC:-cc} $$f -E - >/dev/null 2>&1 && { echo "$$f"; break; }; done)
 
 run: setup
 	@$(BIN)/glide quickstart --out runs/quickstart $(ARGS)
@@ -27,7 +30,7 @@ setup: .venv/base.stamp .venv/glide.stamp
 # llama-cpp-python compiles llama.cpp here, about 5 minutes on 2 cores; uv keeps the built wheel for the next venv.
 .venv/base.stamp: requirements/base.txt | .venv/bin/python
 	@echo "installing the pinned requirements (6 GB, once)"
-	@CMAKE_ARGS="-DLLAVA_BUILD=OFF" $(UV) pip install --no-deps --require-hashes -r requirements/base.txt
+	@CMAKE_ARGS="-DLLAVA_BUILD=OFF -DGGML_NATIVE=OFF -DCMAKE_C_FLAGS='$(NATIVE)' -DCMAKE_CXX_FLAGS='$(NATIVE)'" $(UV) pip install --no-deps --require-hashes -r requirements/base.txt
 	@touch $@
 
 # Compiles glide_nemo/cpu/kernels.cpp for this machine too, 40 seconds.

@@ -29,9 +29,11 @@ from glide_nemo.errors import GlideError
 from glide_nemo.steps import run_step
 
 if TYPE_CHECKING:
-    from nemo_curator.tasks import DocumentBatch
+    from nemo_curator.stages.base import ProcessingStage
+    from nemo_curator.tasks import FileGroupTask
 
 WORK = "work"  # partitions done so far; removed when the corpus stands
+FIRST_PASS = "first_pass"  # in it: partitions before their paragraphs are compared
 POLL = 0.3  # seconds
 
 
@@ -64,11 +66,15 @@ def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
     work.mkdir(exist_ok=True)
     partitions = cut(files_of(crawl), config.partition_bytes, work, fields_of(config))
     pipeline = _pipeline_module(config.pipeline)
+    first = work / FIRST_PASS if config.paragraphs.drop_repeated else work
     with _quiet():
-        _process_documents(config, pipeline, crawl, partitions, work)
-        _check_lines(config, partitions, work)
-        batch = _process_corpus(config, pipeline, partitions, work, draft.path)
-    conclude_corpus(config, draft, batch, work, len(partitions), time.monotonic() - started)
+        _process_documents(config, pipeline, crawl, partitions, first)
+        _check_lines(config, partitions, first)
+        if config.paragraphs.drop_repeated:
+            _drop_paragraphs(config, partitions, first, work)
+        done = _process_corpus(config, pipeline, work, draft.path)
+    folders = [first, work] if config.paragraphs.drop_repeated else [work]
+    conclude_corpus(config, draft, done, folders, len(partitions), time.monotonic() - started)
     shutil.rmtree(work)
 
 
@@ -80,8 +86,10 @@ def _process_documents(
     from nemo_curator.tasks import FileGroupTask
 
     from curator_pipelines.executors import make_executor
+    from curator_pipelines.stages.hash_paragraphs import HashParagraphs
     from curator_pipelines.stages.partition_files import WritePartition, record_path
 
+    work.mkdir(exist_ok=True)
     described = {
         "license": config.license or crawl.metrics["license"],
         "license_of_all": bool(config.license),
@@ -90,6 +98,8 @@ def _process_documents(
     missing = [partition for partition in partitions if not record_path(work, partition.index).exists()]
     if not missing:
         return
+    paragraphs = config.paragraphs
+    compared = HashParagraphs(paragraphs.min_characters) if paragraphs.drop_repeated else _fingerprint(config)
     sizes = {partition.index: partition.size // 1000 for partition in partitions}
     with _watching(work, sizes):
         for are_text in (False, True):  # pages are extracted, what is text already is not
@@ -104,7 +114,7 @@ def _process_documents(
             ]
             if tasks:
                 stages = reading_stages(config, pipeline.document_stages(config), are_text=are_text)
-                Pipeline(name=config.pipeline, stages=[*stages, WritePartition(str(work))]).run(
+                Pipeline(name=config.pipeline, stages=[*stages, compared, WritePartition(str(work))]).run(
                     make_executor(config.executor, config.workers), tasks
                 )
 
@@ -121,23 +131,58 @@ def _check_lines(config: CurationConfig, partitions: Sequence[Partition], work: 
     check_lines(records, reader_of(config).max_bad_lines_share)
 
 
-def _process_corpus(
-    config: CurationConfig, pipeline: ModuleType, partitions: Sequence[Partition], work: Path, out: Path
-) -> DocumentBatch:
-    """Takes all documents together through the corpus stages; returns the index of what is left, with its ledger."""
+def _drop_paragraphs(config: CurationConfig, partitions: Sequence[Partition], first: Path, work: Path) -> None:
+    """Decides over all documents of the first pass which paragraphs go, and writes the partitions without them."""
     from nemo_curator.pipeline import Pipeline
     from nemo_curator.tasks import FileGroupTask
 
     from curator_pipelines.executors import make_executor
-    from curator_pipelines.stages.partition_files import ReadPartitions, documents_path
+    from curator_pipelines.index import build_index, corpus_task
+    from curator_pipelines.stages.drop_repeated_paragraphs import DropRepeatedParagraphs
+    from curator_pipelines.stages.exact_duplicates import DropExactDuplicates
+    from curator_pipelines.stages.paragraph_decisions import DecideParagraphs
+    from curator_pipelines.stages.partition_files import ReadPartition, WritePartition, documents_path, record_path
+
+    build_index(first, config.memory_mb)
+    Pipeline(name=config.pipeline, stages=[DropExactDuplicates(), DecideParagraphs(config.paragraphs.max_copies)]).run(
+        make_executor(config.executor, 1), [corpus_task(config.pipeline, first, config.memory_mb)]
+    )
+    tasks = [
+        FileGroupTask(
+            dataset_name=config.pipeline,
+            data=[str(documents_path(first, partition.index))],
+            reader_config={"partition": partition.index},
+        )
+        for partition in partitions
+        if not record_path(work, partition.index).exists()
+    ]
+    if tasks:
+        rewrite = DropRepeatedParagraphs(str(first), config.paragraphs.min_words)
+        stages = [ReadPartition(), rewrite, _fingerprint(config), WritePartition(str(work))]
+        Pipeline(name=config.pipeline, stages=stages).run(make_executor(config.executor, config.workers), tasks)
+
+
+def _fingerprint(config: CurationConfig) -> ProcessingStage:
+    """What near-duplicates are found by: made last, of the text as it stays."""
+    from curator_pipelines.stages.fingerprint import Fingerprint
+
+    near = config.near_duplicates
+    return Fingerprint(near.ngram, near.bands, near.rows, near.seed)
+
+
+def _process_corpus(config: CurationConfig, pipeline: ModuleType, work: Path, out: Path) -> FileGroupTask:
+    """Takes all documents together through the corpus stages; returns the task, with its ledger."""
+    from nemo_curator.pipeline import Pipeline
+
+    from curator_pipelines.executors import make_executor
+    from curator_pipelines.index import build_index, conclude_stage, corpus_task
     from curator_pipelines.stages.write_corpus import WriteCorpus
 
-    files = [str(documents_path(work, partition.index)) for partition in partitions]
-    stages = [ReadPartitions(), *pipeline.corpus_stages(config), WriteCorpus(str(work), str(out))]
-    (batch,) = Pipeline(name=config.pipeline, stages=stages).run(
-        make_executor(config.executor, 1), [FileGroupTask(dataset_name=config.pipeline, data=files)]
-    )
-    return batch
+    build_index(work, config.memory_mb)
+    start = conclude_stage(corpus_task(config.pipeline, work, config.memory_mb), "read_partitions", took=False)
+    stages = [*pipeline.corpus_stages(config), WriteCorpus(str(out), config.output_format, config.shard_bytes)]
+    (done,) = Pipeline(name=config.pipeline, stages=stages).run(make_executor(config.executor, 1), [start])
+    return done
 
 
 def _source(crawl: Artifact, partition: Partition) -> str:

@@ -15,68 +15,63 @@ if TYPE_CHECKING:
 
 def nano() -> CurationConfig:
     """small and technical: Python's documentation and other reference text, for the quickstart"""
+    # Reference text is short lines, lists and braces: what C4 and FineWeb take for code or navigation is its content.
     return CurationConfig(
         min_language_score=0.4,
         quality=Quality(
             max_lines_without_end_mark=0.95,
             max_non_alphanumeric=0.3,
+            c4_lines=False,
+            max_curly_brackets=1_000_000,
+            min_line_punctuation=0.0,
+            max_short_lines=1.0,
+            max_duplicate_line_characters=1.0,
+            max_new_lines=1.0,
             max_duplicate_5gram=0.2,
+            max_duplicate_6gram=0.19,
+            max_duplicate_7gram=0.18,
+            max_duplicate_8gram=0.17,
+            max_duplicate_9gram=0.16,
             max_duplicate_10gram=0.15,
         ),
     )
 
 
 def english() -> CurationConfig:
-    """English web crawl: Gopher's and C4's thresholds, for Common Crawl WARC files"""
+    """English web crawl: Gopher's, C4's and FineWeb's thresholds, for Common Crawl WARC files"""
     return CurationConfig(quality=Quality())
 
 
 def document_stages(config: CurationConfig) -> list[ProcessingStage]:
-    """From WARC records to clean, fingerprinted documents: each document by itself, partitions in parallel."""
-    from nemo_curator.stages.text.filters import heuristic
-    from nemo_curator.stages.text.filters.heuristic import repetition
-
+    """From WARC records to clean documents: each document by itself, partitions in parallel."""
+    from curator_pipelines import heuristics
+    from curator_pipelines.stages.c4_lines import C4Lines
     from curator_pipelines.stages.drop_repeated_blocks import DropRepeatedBlocks
     from curator_pipelines.stages.extract_html import ExtractHtml
-    from curator_pipelines.stages.fingerprint import Fingerprint
     from curator_pipelines.stages.fix_text import FixText
     from curator_pipelines.stages.identify_language import IdentifyLanguage
-    from curator_pipelines.stages.keep import Keep
+    from curator_pipelines.stages.keep_all import KeepAll
     from curator_pipelines.stages.read_warc import ReadWarc
-    from curator_pipelines.stages.top_ngrams import StableTopNGramsFilter
+    from curator_pipelines.unwanted import unwanted_stages
 
-    quality = config.quality
-    near = config.near_duplicates
+    limits = config.quality
     return [
         ReadWarc(max_page_bytes=config.max_page_bytes),
         ExtractHtml(algorithm=config.extractor),
         FixText(),
         DropRepeatedBlocks(config.repeated_block_lines),
-        Keep(heuristic.WordCountFilter(quality.min_words, quality.max_words), "word_count", "length"),
-        IdentifyLanguage(config.language, config.min_language_score),
-        Keep(
-            heuristic.MeanWordLengthFilter(quality.min_mean_word_length, quality.max_mean_word_length),
-            "mean_word_length",
+        KeepAll(heuristics.length(limits), name="length"),
+        IdentifyLanguage(config.language, config.min_language_score, config.identifier),
+        *([C4Lines.of(limits, "en")] if limits.c4_lines else []),
+        KeepAll(
+            [
+                *heuristics.gopher(limits, "en"),
+                *heuristics.c4(limits, "en"),
+                *heuristics.fineweb(limits, "en"),
+                *heuristics.repetition(limits),
+            ]
         ),
-        Keep(heuristic.LongWordFilter(quality.max_word_length), "long_word"),
-        Keep(heuristic.SymbolsToWordsFilter(quality.max_symbol_to_word), "symbols"),
-        Keep(heuristic.BulletsFilter(quality.max_bullet_lines), "bullets"),
-        Keep(heuristic.EllipsisFilter(quality.max_ellipsis_lines), "ellipsis"),
-        Keep(heuristic.WordsWithoutAlphabetsFilter(quality.min_words_with_letters), "words_without_letters"),
-        Keep(heuristic.CommonEnglishWordsFilter(quality.min_common_words), "common_english_words"),
-        Keep(heuristic.NonAlphaNumericFilter(quality.max_non_alphanumeric), "non_alphanumeric"),
-        Keep(heuristic.NumbersFilter(quality.max_numbers), "numbers"),
-        Keep(heuristic.UrlsFilter(quality.max_urls), "urls"),
-        Keep(heuristic.PunctuationFilter(quality.max_lines_without_end_mark), "lines_without_end_mark"),
-        Keep(heuristic.BoilerPlateStringFilter(max_boilerplate_string_ratio=quality.max_boilerplate), "boilerplate"),
-        Keep(repetition.RepeatedLinesFilter(quality.min_unique_lines), "repeated_lines"),
-        Keep(repetition.RepeatedLinesByCharFilter(quality.min_unique_line_characters), "repeated_line_characters"),
-        Keep(StableTopNGramsFilter(2, quality.max_top_2gram), "top_2gram"),
-        Keep(StableTopNGramsFilter(3, quality.max_top_3gram), "top_3gram"),
-        Keep(StableTopNGramsFilter(4, quality.max_top_4gram), "top_4gram"),
-        Keep(repetition.RepeatingDuplicateNGramsFilter(5, quality.max_duplicate_5gram), "duplicate_5grams"),
-        Keep(repetition.RepeatingDuplicateNGramsFilter(10, quality.max_duplicate_10gram), "duplicate_10grams"),
-        Fingerprint(near.ngram, near.bands * near.rows, near.seed),
+        *unwanted_stages(config),
     ]
 
 
@@ -89,6 +84,6 @@ def corpus_stages(config: CurationConfig) -> list[ProcessingStage]:
     near = config.near_duplicates
     return [
         DropExactDuplicates(),
-        DropNearDuplicates(near.threshold, near.bands, near.rows),
+        DropNearDuplicates(near.threshold, near.bands),
         HoldOut(config.heldout_share),
     ]

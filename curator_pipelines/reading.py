@@ -49,7 +49,8 @@ def reading_stages(
 ) -> list[ProcessingStage]:
     """A pipeline's document stages for one kind of input, with what the settings leave out right behind the reader.
 
-    Text is not extracted: ReadWarc and ExtractHtml give way to ReadDocuments, and the rest stays as it is.
+    Text is not extracted: ReadWarc and ExtractHtml give way to ReadDocuments, and the rest stays as it is. GlideError
+    for pages in a pipeline that begins with text.
     """
     from curator_pipelines.stages.allow_licenses import AllowLicenses
     from curator_pipelines.stages.extract_html import ExtractHtml
@@ -64,6 +65,8 @@ def reading_stages(
         left_out.append(AllowLicenses(list(licenses)))
     readers = [stage for stage in stages if isinstance(stage, ReadWarc)]
     others = [stage for stage in stages if not isinstance(stage, ReadWarc)]
+    if not are_text and not readers:
+        raise GlideError(f"{config.pipeline} takes documents, not web pages: pass --input, or another --recipe")
     if are_text:
         readers = [ReadDocuments(config.max_page_bytes)]
         others = [stage for stage in others if not isinstance(stage, ExtractHtml)]

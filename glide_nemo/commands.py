@@ -107,6 +107,52 @@ def run_curate(args: argparse.Namespace) -> None:
     curate(config, pages, out, force=args.force)
 
 
+def run_decontam(args: argparse.Namespace) -> None:
+    from glide_nemo.errors import GlideError
+
+    if args.action == "report":
+        from rich.console import Console
+
+        from curator_pipelines.decontamination.report import summary, worst
+        from glide_nemo.artifact import load
+
+        if args.corpus is None:
+            raise GlideError("no corpus: pass the directory that `glide curate` wrote")
+        corpus = load(args.corpus, "corpus")
+        console = Console()
+        if not corpus.metrics.get("contaminated"):
+            console.print("no item found of any benchmark that the corpus was curated against")
+            return
+        console.print(summary(corpus))
+        console.print(worst(corpus))
+        return
+    from curator_pipelines.decontamination.fetch import IndexConfig, fetch
+    from glide_nemo.config import apply_overrides
+
+    tasks = [text.partition("=") for text in args.task]
+    for name, _, file in tasks:
+        if not (name and file):
+            raise GlideError(f"cannot read --task '{name}': write NAME=FILE")
+    fetch(
+        apply_overrides(IndexConfig(), args.overrides),
+        _given(args, "out"),
+        benchmarks=args.benchmarks,
+        tasks=[(name, Path(file)) for name, _, file in tasks],
+        files=args.items,
+        force=args.force,
+    )
+
+
+def run_data_card(args: argparse.Namespace) -> None:
+    from glide_nemo.artifact import load
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.release.data_card import DataCardConfig, beside, write_data_card
+
+    config = apply_overrides(DataCardConfig(), args.overrides)
+    corpora = [load(path, "corpus") for path in args.corpora]
+    write_data_card(config, corpora, _given(args, "out"), beside(corpora), force=args.force)
+
+
 def run_tokenizer(args: argparse.Namespace) -> None:
     from glide_nemo.artifact import load
     from glide_nemo.tokenizer.recipes import RECIPES
@@ -125,6 +171,14 @@ def run_tokens(args: argparse.Namespace) -> None:
     config = apply_overrides(PackConfig(), args.overrides)
     corpus, tokenizer = load(_given(args, "corpus"), "corpus"), load(_given(args, "tokenizer"), "tokenizer")
     pack(config, corpus, tokenizer, _given(args, "out"), force=args.force)
+
+
+def run_blend(args: argparse.Namespace) -> None:
+    from glide_nemo.data.blend import parse_parts
+    from glide_nemo.data.blend_explained import count_of, described, explain
+
+    seen = explain(parse_parts([*args.tokens, *args.overrides]), count_of(args.run_tokens), args.seq_length)
+    print("\n".join(described(seen, args.seq_length)))
 
 
 def run_pretrain(args: argparse.Namespace) -> None:

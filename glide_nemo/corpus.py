@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from glide_nemo.artifact import Artifact
@@ -28,7 +31,11 @@ def records(corpus: Artifact, split: str, fields: Sequence[str], skip: int = 0) 
     import pyarrow.parquet
 
     assert split in SPLITS, split
-    files = sorted((corpus.path / split).glob("*.parquet"))
+    folder = corpus.path / split
+    if packed := sorted(folder.glob("*.jsonl.zst")):
+        yield from _json_records(packed, fields, skip)
+        return
+    files = sorted(folder.glob("*.parquet"))
     empty = True
     for path in files:
         try:
@@ -48,6 +55,25 @@ def records(corpus: Artifact, split: str, fields: Sequence[str], skip: int = 0) 
             raise GlideError(f"cannot read {path} ({reason}): curate the corpus again") from error
     if empty:
         raise GlideError(f"no {split} documents in {corpus.path}: curate more text")
+
+
+def _json_records(files: Sequence[Path], fields: Sequence[str], skip: int) -> Iterator[dict[str, Any]]:
+    """The same, of a corpus in JSON lines."""
+    import zstandard
+
+    seen = 0
+    for path in files:
+        try:
+            with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as plain:
+                for line in io.TextIOWrapper(plain, encoding="utf-8", newline="\n"):
+                    seen += 1
+                    if seen > skip:
+                        row = json.loads(line)
+                        yield {field: row[field] for field in fields}
+        except (zstandard.ZstdError, ValueError, KeyError) as error:
+            raise GlideError(f"cannot read {path} ({error}): curate the corpus again") from error
+    if not seen:
+        raise GlideError(f"no {files[0].parent.name} documents in {files[0].parent.parent}: curate more text")
 
 
 def sample(corpus: Artifact, split: str, max_bytes: int) -> Iterator[str]:

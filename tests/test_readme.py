@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 import shutil
@@ -78,6 +79,8 @@ def test_every_command_runs_in_the_order_shown(
     for command in commands():
         if "pages.warc.gz" in command and not Path("pages.warc.gz").exists():
             shutil.copy(next(Path("runs/mine/crawl").glob("*.warc.gz")), "pages.warc.gz")
+        if "items.jsonl" in command:
+            Path("items.jsonl").write_text(json.dumps({"benchmark": "mine", "id": "1", "text": "one two " * 20}) + "\n")
         if "runs/try" in command:  # it takes the tokens of `make run`
             Path("runs/quickstart").symlink_to("mine")
         words = shlex.split(command)
@@ -92,7 +95,7 @@ def test_every_command_runs_in_the_order_shown(
 
 
 def test_commands_of_every_step_are_shown() -> None:
-    shown = set(re.findall(r"^glide (\w+)", README, re.MULTILINE))
+    shown = set(re.findall(r"^glide ([\w-]+)", README, re.MULTILINE))
     parser = cli.build_parser()
     known = {action.dest for action in parser._subparsers._group_actions[0]._choices_actions}
     assert shown == known

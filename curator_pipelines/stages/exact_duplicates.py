@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from nemo_curator.stages.base import ProcessingStage
-from nemo_curator.tasks import DocumentBatch
+from nemo_curator.tasks import FileGroupTask
 
-from curator_pipelines.ledger import conclude
-from curator_pipelines.stages.partition_files import rejections_of
+from curator_pipelines.index import LOST, MEMORY, conclude_stage, connect, left, lost_path, save, work_of
 
 
-class DropExactDuplicates(ProcessingStage[DocumentBatch, DocumentBatch]):
-    """Compares `text_hash`. NeMo-Curator's own exact deduplication needs a GPU (cuDF)."""
+class DropExactDuplicates(ProcessingStage[FileGroupTask, FileGroupTask]):
+    """Compares `text_hash`, on disk where memory does not do."""
 
     name = "exact_duplicates"
 
     def inputs(self) -> tuple[list[str], list[str]]:
-        return ["data"], ["id", "url", "bytes", "text_hash"]
+        return ["data"], []
 
-    def process(self, task: DocumentBatch) -> DocumentBatch:
-        frame = task.to_pandas()  # sorted by id
-        repeated = frame.duplicated("text_hash", keep="first")
-        lost = rejections_of(frame[repeated], self.name, "exact_duplicate")
-        return conclude(task, self.name, frame[~repeated].reset_index(drop=True), lost)
+    def process(self, task: FileGroupTask) -> FileGroupTask:
+        work = work_of(task)
+        if not lost_path(work, self.name).exists():
+            documents = left(work, task._metadata[LOST], "number, text_hash")
+            with connect(work, task._metadata[MEMORY]) as database:
+                save(
+                    database,
+                    f"""
+                    SELECT number, 'exact_duplicate' AS reason, NULL::DOUBLE AS score
+                    FROM {documents}
+                    JOIN (SELECT text_hash, min(number) AS first FROM {documents} GROUP BY ALL HAVING count(*) > 1)
+                    USING (text_hash)
+                    WHERE number > first
+                    ORDER BY number
+                    """,
+                    lost_path(work, self.name),
+                )
+        return conclude_stage(task, self.name)

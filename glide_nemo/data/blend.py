@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from glide_nemo.artifact import Artifact, load
@@ -18,17 +18,31 @@ class Part:
 
     tokens: Artifact
     share: float = 1.0
+    name: str = ""  # that a blend file gives it
+
+    @property
+    def label(self) -> str:
+        return self.name or str(self.tokens.path)
 
 
 def parse_parts(given: Sequence[str]) -> list[Part]:
-    """`DIR` or `DIR=SHARE` as it is typed; a share left out is 1, and shares are relative to their sum."""
-    parts = []
+    """`DIR`, `DIR=SHARE`, or a blend file in place of DIR, as it is typed.
+
+    A share left out is 1, and shares are relative to their sum; a blend file's share is spread over its sources.
+    """
+    from glide_nemo.data.blend_file import is_blend_file, read_blend_file
+
+    parts: list[Part] = []
     for text in given:
-        path, _, share = text.rpartition("=") if re.search(r"=[\d.eE+-]+$", text) else (text, "", "1")
+        path, _, typed = text.rpartition("=") if re.search(r"=[\d.eE+-]+$", text) else (text, "", "1")
         try:
-            parts.append(Part(load(Path(path), "tokens"), float(share)))
+            share = float(typed)
         except ValueError:
             raise GlideError(f"cannot read the share in '{text}': write DIR=0.25") from None
+        if is_blend_file(Path(path)):
+            parts += [replace(part, share=part.share * share) for part in blended(read_blend_file(Path(path)))]
+        else:
+            parts.append(Part(load(Path(path), "tokens"), share))
     return parts
 
 
@@ -49,4 +63,4 @@ def blended(parts: Sequence[Part]) -> list[Part]:
                 f"{first.path} and {part.tokens.path} were packed by different tokenizers: pack both with one"
             )
     whole = math.fsum(part.share for part in parts)
-    return [Part(part.tokens, part.share / whole) for part in parts]
+    return [replace(part, share=part.share / whole) for part in parts]

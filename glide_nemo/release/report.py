@@ -14,11 +14,12 @@ from typing import Any
 from glide_nemo.artifact import RECORD, Artifact, Draft, file_sha256, write_atomically
 from glide_nemo.release import charts, story
 from glide_nemo.release.charts import Chart, Line, Mark
+from glide_nemo.release.histogram import histograms
 from glide_nemo.release.position_chart import position_chart
 from glide_nemo.steps import run_step
 
 HERE = Path(__file__).parent
-TEMPLATES = ("report.html.jinja", "parts.html.jinja", "report.css")
+TEMPLATES = ("report.html.jinja", "parts.html.jinja", "curation.html.jinja", "report.css")
 # Characters that HTML forbids or that turn the text around them: shown as the replacement character.
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
@@ -72,6 +73,8 @@ def render(told: story.Story) -> str:
         pretty=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
     )
     rows = list(told.artifacts.values())
+    corpus = told.last("corpus")
+    facts = told.facts(corpus) if corpus else None
     edges, width = charts.arcs([_rows_of(told, artifact, rows) for artifact in rows], row=64, step=9)
     page = environment.get_template("report.html.jinja").render(
         told=told,
@@ -79,6 +82,8 @@ def render(told: story.Story) -> str:
         title=_title(told),
         figures=key_figures(told),
         funnel=funnel(told),
+        facts=facts,
+        spreads=histograms(facts),
         bits_per_byte=bits_per_byte(told),
         charts=[*training_charts(told), *position_chart(told)],
         curve=curve_table(told),

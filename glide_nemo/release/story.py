@@ -88,6 +88,11 @@ class Story:
         """All artifacts of a kind by name, in order."""
         return {name: artifact for name, artifact in self.artifacts.items() if artifact.kind == kind}
 
+    def facts(self, corpus: Artifact) -> dict[str, Any] | None:
+        """What the last data card states of a corpus as it is; None where there is no card."""
+        stated = [facts for card in self.every("release").values() for facts in card.metrics["corpora"]]
+        return next((facts for facts in reversed(stated) if facts["sha256"] == corpus.sha256), None)
+
     @property
     def missing(self) -> dict[str, str]:
         """Kinds that the run lacks, and the command that makes each."""
@@ -122,12 +127,24 @@ class Story:
 
 def read(run: Path, out: Path) -> Story:
     """The story of a run directory, told in `out`. GlideError where it holds no finished artifact at all."""
-    found = [artifact for artifact in in_run(run) if artifact.kind != "release"]
+    held = in_run(run)
+    found = [artifact for artifact in held if artifact.kind != "release"]
     if not found:
         raise GlideError(f"no finished artifact in {run}: run `glide quickstart` first")
     drafts = (path.parent for path in run.glob(f"*/{DRAFT}"))
     unfinished = sorted(path.name for path in drafts if path.resolve() != out.resolve())
-    return Story(_ordered(_with_inputs(found)), unfinished)
+    told = _with_inputs(found)
+    return Story(_ordered([*told, *_cards(held, told)]), unfinished)
+
+
+def _cards(held: list[Artifact], told: list[Artifact]) -> list[Artifact]:
+    """The data cards in a run, of corpora that are told of: they measure what no other artifact states."""
+    known = {artifact.sha256 for artifact in told}
+    return [
+        artifact
+        for artifact in held
+        if artifact.kind == "release" and known & {facts["sha256"] for facts in artifact.metrics.get("corpora", [])}
+    ]
 
 
 def _with_inputs(found: list[Artifact]) -> list[Artifact]:

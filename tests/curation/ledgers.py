@@ -19,6 +19,10 @@ CHANGE_TEXT = (
     "extract_html",
     "fix_text",
     "drop_repeated_blocks",
+    "decontaminate",
+    "redact_secrets",
+    "redact_pii",
+    "repeated_paragraphs",
 )  # stages after which the same documents have other sizes
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import pytest
 from ledgers import assert_balanced, curate_files, documents_of, reason_by_url, rejections_of, split_of
 from small_warc import SmallWarc, page, topic_pages, write_pages
 
-from curator_pipelines.stages.near_duplicates import DropNearDuplicates
-from curator_pipelines.stages.write_corpus import LEDGER_SCHEMA, SCHEMA
+from curator_pipelines.schemas import LEDGER_SCHEMA, SCHEMA
 from glide_nemo.artifact import Artifact
 
 GERMAN = """\
@@ -93,17 +91,15 @@ def test_of_near_duplicates_the_longest_stays(corpus: Artifact) -> None:
 
 
 def test_heldout_documents_are_no_copies_of_training_documents(corpus: Artifact) -> None:
-    from curator_pipelines.stages.fingerprint import signatures, text_hash
-    from curator_pipelines.stages.near_duplicates import similarity
+    from near_pairs import alike
+
+    from curator_pipelines.stages.fingerprint import text_hash
 
     train, heldout = split_of(corpus, "train"), split_of(corpus, "heldout")
     assert len(train) and len(heldout)
     assert not set(train["id"]) & set(heldout["id"])
     assert not set(train["text"].map(text_hash)) & set(heldout["text"].map(text_hash))
-    rows = signatures([*train["text"], *heldout["text"]], 5, 260, 1)
-    for held in range(len(train), len(rows)):
-        others = list(range(len(train)))
-        assert similarity(rows, [held] * len(others), others).max() < 0.8
+    assert max(alike(one, other) for one in train["text"] for other in heldout["text"]) < 0.8
 
 
 def test_two_workers_write_the_same_bytes_as_one(files: list[Path], corpus: Artifact, tmp_path: Path) -> None:
@@ -129,32 +125,3 @@ def test_the_same_file_twice_adds_only_duplicates(tmp_path: Path) -> None:
 def test_a_second_call_reuses_the_corpus_whatever_runs_it(files: list[Path], corpus: Artifact) -> None:
     overrides = ["partition_bytes=20000", "heldout_share=0.2", "workers=2"]
     assert curate_files(corpus.path, files, *overrides).record == corpus.record
-
-
-def test_planted_near_duplicates_are_found() -> None:
-    import numpy as np
-    import pandas as pd
-    from nemo_curator.tasks import DocumentBatch
-
-    from curator_pipelines.ledger import REJECTIONS
-    from curator_pipelines.stages.fingerprint import signatures
-
-    chance = random.Random(0)
-    words = [f"w{number}" for number in range(3000)]
-    originals = [[chance.choice(words) for _ in range(400)] for _ in range(100)]
-    copies = []
-    for text in originals:
-        changed = list(text)
-        changed[chance.randrange(400)] = "changed"  # 5 of 396 shingles: Jaccard 0.975
-        copies.append(changed)
-    texts = [" ".join(text) for text in originals + copies]
-    frame = pd.DataFrame(
-        {
-            "id": [f"{number:04d}" for number in range(200)], "url": "", "bytes": [len(text) for text in texts],
-            "signature": [row.tobytes() for row in signatures(texts, 5, 260, 1)],
-        }
-    )  # fmt: skip
-    batch = DropNearDuplicates(0.8, 20, 13).process(DocumentBatch("planted", frame))
-    assert batch.num_items == 100
-    scores = np.array([row.score for row in batch._metadata[REJECTIONS]])
-    assert len(scores) == 100 and abs(scores.mean() - 0.975) < 0.01

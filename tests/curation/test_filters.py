@@ -11,7 +11,7 @@ from curator_pipelines.config import CurationConfig
 from curator_pipelines.english import document_stages
 from curator_pipelines.ledger import REJECTIONS
 from curator_pipelines.stages.extract_html import ExtractHtml
-from curator_pipelines.stages.keep import Keep
+from curator_pipelines.stages.keep_all import KeepAll
 
 SENTENCES = [
     "The harbour was quiet that morning, and the boats had not yet gone out.",
@@ -31,27 +31,34 @@ BAD = {
     "mean_word_length": "a b c d e f g h i j to of the and " * 10,
     "long_word": PROSE + "\n" + "x" * 1500,
     "symbols": PROSE + " #" * 40,
+    "curly_brackets": PROSE + "\nfunction () { return 1; }",
     "bullets": "\n".join(f"• {line}" for line in SENTENCES),
     "ellipsis": "\n".join(f"{line[:-1]}..." for line in SENTENCES),
     "words_without_letters": PROSE + " 12" * 60,
-    "common_english_words": " ".join(f"{word}s" for word in WORDS * 3) + ".",
+    "stop_words": " ".join(f"{word}s" for word in WORDS * 3) + ".",
     "non_alphanumeric": PROSE + " ({[<>]})" * 30,
     "numbers": PROSE + " 20241123" * 20,
     "urls": PROSE + " https://example.org/a/very/long/path/of/no/use/to/anyone" * 6,
     "lines_without_end_mark": "\n".join(line[:-1] for line in SENTENCES),
     "boilerplate": "\n\n".join(["We use cookies to see what you read. Terms of use and privacy policy."] * 6 + [PROSE]),
+    "line_punctuation": "\n".join([*(f"{line[:-1]} and" for line in SENTENCES * 2), SENTENCES[0]]),
+    "short_lines": "\n".join(["It had rained.", "They walked.", "A gull sat there."] * 4 + SENTENCES[:3]),
+    "duplicate_line_characters": PROSE + "\n" + SENTENCES[0],
+    "new_lines": "\n".join(" ".join(SENTENCES).split()),
+    "repeated_paragraphs": "\n\n".join([SENTENCES[0]] * 6 + SENTENCES),
+    "repeated_paragraph_characters": "\n\n".join([PROSE] * 3),
     "repeated_lines": "\n".join([SENTENCES[0]] * 6 + SENTENCES),
     "repeated_line_characters": "\n".join([" ".join(SENTENCES)] * 3),
     "top_2gram": PROSE + " grand piano" * 20 + ".",
     "top_3gram": PROSE + " grand piano player" * 20 + ".",
     "top_4gram": PROSE + " grand old piano player" * 20 + ".",
-    "duplicate_5grams": (PROSE + "\n") * 2,
-    "duplicate_10grams": (PROSE + "\n") * 2,
+    **{f"duplicate_{n}grams": (PROSE + "\n") * 2 for n in range(5, 11)},
 }
-FILTERS = {stage.reason: stage for stage in document_stages(CurationConfig()) if isinstance(stage, Keep)}
+STAGES = [stage for stage in document_stages(CurationConfig()) if isinstance(stage, KeepAll)]
+FILTERS = {reason: KeepAll([(reason, rule)], stage.name) for stage in STAGES for reason, rule in stage.rules}
 
 
-def passed(keep: Keep, text: str) -> tuple[int, list]:
+def passed(keep: KeepAll, text: str) -> tuple[int, list]:
     frame = pd.DataFrame({"id": ["a"], "url": ["http://a/"], "text": [text], "bytes": [len(text.encode())]})
     batch = keep.process(DocumentBatch("one", frame))
     return batch.num_items, batch._metadata[REJECTIONS]
@@ -112,8 +119,8 @@ def test_scores_do_not_depend_on_the_hash_seed() -> None:
     import sys
 
     code = (
-        "import sys; from curator_pipelines.stages.top_ngrams import StableTopNGramsFilter\n"
-        "print(StableTopNGramsFilter(2, 0.2).score_document(sys.stdin.read()))"
+        "import sys; from curator_pipelines.filters.repetition import TopNGram\n"
+        "print(TopNGram(2, 0.2).score_document(sys.stdin.read()))"
     )
     text = topic_pages(1)[0][1].decode()[:1500]
     scores = {

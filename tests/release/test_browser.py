@@ -31,6 +31,7 @@ MEASURE = """<!doctype html><link rel="icon" href="data:,"><body style="margin:0
   out.textContent = JSON.stringify({{
     scroll: root.scrollWidth, width: root.clientWidth, title: page.title, height: root.scrollHeight,
     small: [...page.querySelectorAll("svg text")].filter(t => t.getBoundingClientRect().height < 10).length,
+    columns: [...page.querySelectorAll(".column")].filter(b => b.getBoundingClientRect().height < 1).length,
     bars: [...page.querySelectorAll(".bar .fill")].filter(b => b.getBoundingClientRect().width < 1).length,
   }});
 }}</script>"""
@@ -41,10 +42,11 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def site(finished_run: Path) -> Iterator[tuple[Path, str]]:
+@pytest.fixture(params=["finished_run", "carded_run"])
+def site(request: pytest.FixtureRequest) -> Iterator[tuple[Path, str]]:
     """A directory served on loopback with the report in it, and its address."""
-    root = write_report(finished_run, finished_run / "report").path
+    run = request.getfixturevalue(request.param)
+    root = write_report(run, run / "report").path
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -81,6 +83,6 @@ def test_the_page_fits_its_window_asks_for_nothing_and_runs_nothing(
     assert seen["scroll"] <= seen["width"] <= width
     assert seen["title"] == "GLiDE nano – run report"  # the hostile sample would have changed it
     assert seen["height"] > 2_000
-    assert seen["small"] == 0 and seen["bars"] == 0
+    assert seen["small"] == 0 and seen["bars"] == 0 and seen["columns"] == 0
     assert said == ""
     assert asked == {f"{address}/report.html"}

@@ -31,10 +31,14 @@ def training_process() -> int:
 
 
 def signal_when(
-    condition: Callable[[Event], bool], target: Callable[[], int], number: int, monkeypatch: pytest.MonkeyPatch
+    condition: Callable[[Event], bool],
+    target: Callable[[], int],
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+    runner: str = "run_with_megatron",
 ) -> None:
     """A signal to a process once training reports an event."""
-    run = step.run_with_megatron
+    run = getattr(step, runner)
 
     def run_and_signal(*args: Any, on_event: Callable[[Event], None], **kwargs: Any) -> Any:
         def watch(event: Event) -> None:
@@ -44,7 +48,7 @@ def signal_when(
 
         return run(*args, on_event=watch, **kwargs)
 
-    monkeypatch.setattr(step, "run_with_megatron", run_and_signal)
+    monkeypatch.setattr(step, runner, run_and_signal)
 
 
 def assert_equal_runs(one: Artifact, other: Artifact) -> None:
@@ -132,6 +136,29 @@ def test_sigterm_saves_a_checkpoint_first(
     assert not (tmp_path / "out" / "artifact.json").exists()
     assert cli.main(command) == 0
     assert_equal_runs(uninterrupted, load(tmp_path / "out"))
+
+
+def test_sigterm_to_a_run_of_two_processes_saves_a_checkpoint_of_both(
+    uninterrupted: Artifact, small_tokens: Artifact, tiny: tuple[str, ...], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    start = ["--from", str(uninterrupted.path)]  # a layout would draw other random weights
+    split = [*tiny, "model.tensor_model_parallel_size=2"]
+    command = [*command_line(small_tokens, tmp_path / "out", tuple(split)), *start]
+    with monkeypatch.context() as patch:
+        signal_when(lambda event: event.get("step") == 1, os.getpid, signal.SIGTERM, patch, "run_processes")
+        assert cli.main(command) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "interrupted: run the same command again, it goes on"
+    assert not multiprocessing.active_children()
+    assert 1 <= int((tmp_path / "out" / "checkpoints" / "latest_checkpointed_iteration.txt").read_text()) <= 3
+    assert cli.main(command) == 0
+    assert cli.main([*command_line(small_tokens, tmp_path / "alone", tiny), *start]) == 0
+    curves = [
+        [json.loads(line) for line in (tmp_path / run / "loss.jsonl").read_text().splitlines()]
+        for run in ("out", "alone")
+    ]
+    assert [line["step"] for line in curves[0]] == [line["step"] for line in curves[1]]
+    assert [line["loss"] for line in curves[0]] == pytest.approx([line["loss"] for line in curves[1]], rel=1e-5)
 
 
 def test_sigkill_of_the_command_leaves_no_process_and_loses_nothing(
