@@ -30,7 +30,7 @@ class Partition:
     kind: str = WARC
     size: int = 0  # bytes, about: what progress counts
     files: tuple[tuple[str, str, str], ...] = ()  # of text files, which a partition holds whole: path, name, packed how
-    problem: str = ""  # what was found wrong at the end of the range when its file was unpacked
+    problem: str = ""  # what ended the unpacking of its file too early
 
 
 def cut(
@@ -82,7 +82,7 @@ def _byte_ranges(file: SourceFile, step: int, target: Path) -> Iterator[Partitio
         path = str(unpacked)
     size = size_of(path)
     for start, end in pairwise([*range(0, max(1, size), step), size]):
-        yield Partition(0, path, _named(file), start, end, file.kind, end - start, problem=problem * (end == size))
+        yield Partition(0, path, _named(file), start, end, file.kind, end - start, problem=problem)
 
 
 def _row_ranges(file: SourceFile, partition_bytes: int, fields: Mapping[str, str]) -> Iterator[Partition]:

@@ -13,21 +13,32 @@ BLOCK = 1 << 16
 
 
 def documents(range_: Mapping[str, Any], max_bytes: int) -> Iterator[Found | Lost]:
-    """The lines that begin in `[start, end)` as documents; empty lines are none."""
+    """The lines that begin in `[start, end)` as documents; empty lines are none.
+
+    Where the file was cut short, the line that it ends in is lost to that; where it ends between two lines, one more.
+    """
+    problem, end = range_["problem"], range_["end"]
     with open_binary(range_["path"]) as file:
-        for offset, length, line in lines(file, range_["start"], range_["end"], max_bytes):
-            if not line.strip():
-                continue
+        size = file.seek(0, 2)
+        for offset, length, line in lines(file, range_["start"], end, max_bytes):
+            cut_short = problem and offset + length == size and not line.endswith(b"\n")
             place = f"{range_['name']}#{offset}"
             try:
                 if length > max_bytes + 1:
                     raise Unusable("line_too_large", float(length))
-                yield row_document(_object(line, offset), range_["fields"], place)
+                if cut_short:
+                    raise Unusable(problem, float(length))
+                if line.strip():
+                    yield row_document(_object(line, offset), range_["fields"], place)
             except Unusable as unusable:
-                reason = unusable.reason
-                if range_["problem"] and reason == "invalid_json" and not line.endswith(b"\n"):
-                    reason = range_["problem"]  # the file was cut short within this line
-                yield Lost(place, reason, unusable.score, length, line)
+                yield Lost(place, unusable.reason, unusable.score, length, line)
+        if problem and end == size and (not size or _last_byte(file, size) == b"\n"):
+            yield Lost(f"{range_['name']}#{size}", problem, float(size), 0)
+
+
+def _last_byte(file: BinaryIO, size: int) -> bytes:
+    file.seek(size - 1)
+    return file.read(1)
 
 
 def lines(file: BinaryIO, start: int, end: int, max_bytes: int) -> Iterator[tuple[int, int, bytes]]:

@@ -24,54 +24,67 @@ def row_ranges(path: str, step: int, fields: Mapping[str, str]) -> list[tuple[in
         except (pa.ArrowException, OSError) as error:
             raise GlideError(f"unreadable parquet file, {path}: it is damaged or cut short, write it again") from error
         _check(opened.schema_arrow, path, fields)
-        metadata = opened.metadata
-        ranges, row = [], 0
-        for group in range(metadata.num_row_groups):
-            rows = metadata.row_group(group).num_rows
-            pieces = max(1, min(rows, -(-metadata.row_group(group).total_byte_size // step)))
-            borders = [row + rows * piece // pieces for piece in range(pieces + 1)]
-            ranges += list(pairwise(borders))
-            row += rows
-    return [(start, end) for start, end in ranges if start < end]
+        ranges, begun, size, row = [], 0, 0, 0
+        for number in range(opened.metadata.num_row_groups):
+            group = opened.metadata.row_group(number)
+            if size and size + group.total_byte_size > step:
+                ranges += _pieces(begun, row, size, step)
+                begun, size = row, 0
+            row += group.num_rows
+            size += group.total_byte_size
+        return [*ranges, *_pieces(begun, row, size, step)]
+
+
+def _pieces(start: int, end: int, size: int, step: int) -> list[tuple[int, int]]:
+    """Rows `[start, end)`, which hold `size` bytes, in ranges of about `step` bytes."""
+    count = min(end - start, -(-size // step)) or min(1, end - start)
+    return list(pairwise(start + (end - start) * piece // count for piece in range(count + 1))) if count else []
 
 
 def documents(range_: Mapping[str, Any], max_bytes: int) -> Iterator[Found | Lost]:
     """Rows `[start, end)` as documents; of a damaged row group those that are left are lost as one."""
-    start, end, name = range_["start"], range_["end"], range_["name"]
-    row = start
     with open_binary(range_["path"]) as file:
-        try:
-            for row, values in _rows(_open(file), start, end, range_["fields"]):
-                place = f"{name}#{row}"
-                text = values.get(range_["fields"]["text_field"])
-                size = len(text.encode("utf-8", "ignore")) if isinstance(text, str) else 0
-                try:
-                    if size > max_bytes:
-                        raise Unusable("document_too_large", float(size))
-                    yield row_document(values, range_["fields"], place)
-                except Unusable as unusable:
-                    yield Lost(place, unusable.reason, unusable.score, size, place.encode())
-        except (pa.ArrowException, OSError, UnicodeDecodeError):
-            yield Lost(f"{name}#{row}", "corrupt_parquet", float(end - row), 0, name.encode())
+        opened = _open(file)
+        first = 0
+        for group in range(opened.metadata.num_row_groups):
+            after = first + opened.metadata.row_group(group).num_rows
+            start, end = max(first, range_["start"]), min(after, range_["end"])
+            try:
+                if start < end:
+                    for row, values in _rows(opened, group, start - first, end - first, range_["fields"]):
+                        yield _document(values, range_, row + first, max_bytes)
+                        start = row + first + 1
+            except (pa.ArrowException, OSError, UnicodeDecodeError):
+                place = f"{range_['name']}#{start}"
+                yield Lost(place, "corrupt_parquet", float(end - start), 0, place.encode())
+            first = after
+
+
+def _document(values: Mapping[str, Any], range_: Mapping[str, Any], row: int, max_bytes: int) -> Found | Lost:
+    place = f"{range_['name']}#{row}"
+    text = values.get(range_["fields"]["text_field"])
+    size = len(text.encode("utf-8", "ignore")) if isinstance(text, str) else 0
+    try:
+        if size > max_bytes:
+            raise Unusable("document_too_large", float(size))
+        return row_document(values, range_["fields"], place)
+    except Unusable as unusable:
+        return Lost(place, unusable.reason, unusable.score, size, place.encode())
 
 
 def _rows(
-    opened: pq.ParquetFile, start: int, end: int, fields: Mapping[str, str]
+    opened: pq.ParquetFile, group: int, start: int, end: int, fields: Mapping[str, str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows `[start, end)` of a row group, by their number in it."""
     columns = [name for name in dict.fromkeys(fields.values()) if name in opened.schema_arrow.names]
-    first = 0
-    for group in range(opened.metadata.num_row_groups):
-        after = first + opened.metadata.row_group(group).num_rows
-        row = first
-        if first < end and after > start:
-            for batch in opened.iter_batches(BATCH, [group], columns=columns, use_threads=False):
-                if row + len(batch) > start:
-                    skip = max(0, start - row)
-                    yield from enumerate(batch.slice(skip, end - row - skip).to_pylist(), row + skip)
-                row += len(batch)
-                if row >= end:
-                    return
-        first = after
+    row = 0
+    for batch in opened.iter_batches(BATCH, [group], columns=columns, use_threads=False):
+        if row + len(batch) > start:
+            skip = max(0, start - row)
+            yield from enumerate(batch.slice(skip, end - row - skip).to_pylist(), row + skip)
+        row += len(batch)
+        if row >= end:
+            return
 
 
 def _open(file: BinaryIO) -> pq.ParquetFile:

@@ -29,3 +29,5 @@ def documents(range_: Mapping[str, Any], max_bytes: int) -> Iterator[Found | Los
             yield Found(url, decode_text(content))
         except Unusable as unusable:
             yield Lost(url, unusable.reason, unusable.score, len(framed.content), framed.content)
+    if range_["problem"]:
+        yield Lost(f"{range_['name']}#{range_['end']}", range_["problem"], float(range_["end"]), 0)

@@ -26,24 +26,31 @@ ENTITY = re.compile(r"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
 def documents(range_: Mapping[str, Any], max_bytes: int) -> Iterator[Found | Lost]:
-    """The articles among the pages that begin in `[start, end)`; redirects and other namespaces are none."""
+    """The articles among the pages that begin in `[start, end)`; redirects and other namespaces are none.
+
+    Where the file was cut short, the page that it ends in is lost to that; where it ends between two pages, one more.
+    """
+    problem, start, end = range_["problem"], range_["start"], range_["end"]
     with open_binary(range_["path"]) as file:
         site, language = _site(file.read(HEADER))
-        for offset in find_all(file, BEGIN, range_["start"], range_["end"]):
+        is_last, is_whole = start == 0, True  # of a file without pages, the first range speaks
+        for offset in find_all(file, BEGIN, start, end):
             content, length = _page(file, offset, max_bytes)
+            is_last, is_whole = True, length > max_bytes or content.endswith(END)
             url = f"{range_['name']}#{offset}"
             try:
                 if length > max_bytes:
                     raise Unusable("page_too_large", float(length))
-                if not content.endswith(END):
-                    raise Unusable(range_["problem"] or "truncated", float(offset))
+                if not is_whole:
+                    raise Unusable(problem or "truncated", float(offset))
                 title, markup = _article(content)
-                if markup is None:
-                    continue
-                url = f"{site}{quote(title.replace(' ', '_'))}"
-                yield Found(url, usable(_plain(markup, title, language)), LICENSE)
+                if markup is not None:
+                    url = f"{site}{quote(title.replace(' ', '_'))}"
+                    yield Found(url, usable(_plain(markup, title, language)), LICENSE)
             except Unusable as unusable:
                 yield Lost(url, unusable.reason, unusable.score, length, content)
+        if problem and is_last and is_whole and next(find_all(file, BEGIN, end, None), None) is None:
+            yield Lost(f"{range_['name']}#{end}", problem, float(end), 0)
 
 
 def _site(header: bytes) -> tuple[str, str]:

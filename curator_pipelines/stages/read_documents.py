@@ -50,9 +50,6 @@ class ReadDocuments(ProcessingStage[FileGroupTask, DocumentBatch]):
             else:
                 id_ = identify(found.url, found.content)
                 lost.append(Rejection(id_, found.url, self.name, found.reason, found.score, found.bytes))
-        if range_["problem"] and range_["problem"] not in {row.reason for row in lost}:
-            url = f"{range_['name']}#{range_['end']}"  # the damage lies between two documents
-            lost.append(Rejection(identify(url, b""), url, self.name, range_["problem"], float(range_["end"]), 0))
         frame = pd.DataFrame(rows, columns=COLUMNS).astype({"bytes": "int64"})
         crawled = ("crawled", len(rows) + len(lost), int(frame["bytes"].sum()) + sum(row.bytes for row in lost))
         read = {"partition": range_["index"], FUNNEL: [crawled], "records": {range_["kind"]: len(rows) + len(lost)}}

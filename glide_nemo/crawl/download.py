@@ -94,7 +94,7 @@ def _transfer(client: httpx.Client, url: str, partial: Path) -> None:
         if status != 416:  # else all of it is here: a kill came before the proof
             with open(partial, "ab" if status == 206 else "wb") as file:
                 tag.write_text(_validator(response), encoding="utf-8")
-                for block in response.iter_raw(BLOCK):
+                for block in response.iter_raw():  # as it comes: larger blocks would be lost with the connection
                     file.write(block)
                 file.flush()
                 os.fsync(file.fileno())

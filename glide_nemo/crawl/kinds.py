@@ -21,8 +21,9 @@ READABLE = "WARC, WET, JSONL, parquet, Wikipedia dumps, .txt and .md can be read
 def tell(file: Located) -> tuple[str, str]:
     """A file's kind and how it is compressed. GlideError for one that is empty or of no kind that can be read."""
     compression, start = head(file.path, HEAD)
-    if not start:
+    if not start and not compression:
         raise GlideError(f"empty file, {file.path}: leave it out, or write it again")
+    # Of a packed file so damaged that nothing comes out, the name has to do: what is lost is counted when it is read.
     kind = by_content(start) or BY_NAME.get(_suffix(file.name), "")
     if not kind:
         raise GlideError(f"{file.path} is of no kind that can be read, it begins with {start[:8]!r}: {READABLE}")

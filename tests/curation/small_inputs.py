@@ -19,9 +19,11 @@ from curator_pipelines.ledger import REJECTIONS, Rejection
 from curator_pipelines.partitions import cut
 from curator_pipelines.reading import Reader
 from curator_pipelines.stages.read_documents import ReadDocuments
+from curator_pipelines.stages.read_warc import ReadWarc
 from glide_nemo.artifact import Artifact
 from glide_nemo.config import apply_overrides
 from glide_nemo.crawl.crawl import CrawlConfig, crawl
+from glide_nemo.crawl.kinds import WARC
 from glide_nemo.crawl.sources import describe_inputs
 
 TEXTS = dict(sorted((name, text) for name, text in topics.items() if len(text) > 1500)[:10])
@@ -47,7 +49,7 @@ def curate_inputs(out: Path, inputs: list[Any], *overrides: str) -> Artifact:
 def read_inputs(
     work: Path, inputs: list[Any], partition_bytes: int = 2000, max_bytes: int = 10**7, **fields: str
 ) -> tuple[pd.DataFrame, list[Rejection], int]:
-    """What ReadDocuments makes of the files: documents, rejections, number of partitions."""
+    """What the readers make of the files: documents (pages as bytes), rejections, number of partitions."""
     fields = {**FIELDS, **fields}
     files, _ = describe_inputs([str(item) for item in inputs])
     partitions = cut(files, partition_bytes, work, fields)
@@ -55,8 +57,9 @@ def read_inputs(
     frames, lost = [], []
     for partition in partitions:
         task = FileGroupTask("read", [partition.path], reader_config={**asdict(partition), **described})
-        batch = ReadDocuments(max_bytes).process(task)
-        frames.append(batch.to_pandas())
+        reader = ReadWarc(max_bytes) if partition.kind == WARC else ReadDocuments(max_bytes)
+        batch = reader.process(task)
+        frames.append(batch.to_pandas().rename(columns={"html": "text"}))
         lost += batch._metadata[REJECTIONS]
     return pd.concat(frames, ignore_index=True), lost, len(partitions)
 
