@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import unicodedata
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 MAX_CONTROL = 0.001  # share of control characters from which a text is a binary file
-LAYOUT = "\t\n\r\f\v"
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")  # Unicode's Cc without tab and line breaks
 CHECKED = 1 << 16  # characters; a binary file shows what it is in its first
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",  # before UTF-16's, which they begin with
@@ -69,8 +69,8 @@ def usable(text: Any) -> str:
     if not isinstance(text, str) or not text.strip():
         raise Unusable("no_text", 0.0)
     start = text[:CHECKED]
-    control = sum(unicodedata.category(character) == "Cc" for character in start if character not in LAYOUT)
-    if not start.isprintable() and control > MAX_CONTROL * len(start):
+    control = len(CONTROL.findall(start))
+    if control > MAX_CONTROL * len(start):
         raise Unusable("binary", control / len(start))
     return text.encode("utf-8", "ignore").decode("utf-8")
 
