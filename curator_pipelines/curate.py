@@ -1,9 +1,11 @@
-"""The curate step: WARC files through a NeMo-Curator pipeline to a corpus, its held-out split and its ledger."""
+"""The curate step: pages and documents through a NeMo-Curator pipeline to a corpus, its held-out split, its ledger."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
+import json
 import os
 import shutil
 import threading
@@ -16,10 +18,12 @@ from typing import TYPE_CHECKING
 from curator_pipelines import workers
 from curator_pipelines.config import HOW_IT_RUNS, CurationConfig
 from curator_pipelines.partitions import Partition, cut
+from curator_pipelines.reading import check_lines, fields_of, reader_of, reading_stages
 from glide_nemo import fork_server
 from glide_nemo.artifact import Artifact, Draft, load
 from glide_nemo.config import as_plain
 from glide_nemo.console import progress
+from glide_nemo.crawl.kinds import JSONL, WARC
 from glide_nemo.crawl.sources import files_of
 from glide_nemo.errors import GlideError
 from glide_nemo.steps import run_step
@@ -42,7 +46,12 @@ def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str],
     Raises GlideError where a WARC file is gone, none holds a page, or no document is left.
     """
     config.check()
+    reader_of(config).check()
     settings = {key: value for key, value in as_plain(config).items() if key not in HOW_IT_RUNS}
+    if lists := getattr(config, "opt_out", []):  # what stands in them makes the corpus, not where they lie
+        from curator_pipelines.stages.opt_out import read_lines
+
+        settings["opt_out"] = [hashlib.sha256("\n".join(read_lines(file)).encode()).hexdigest() for file in lists]
     inputs = {"crawl": crawl}
     if config.decontamination.benchmarks:  # by digest: fetched anew into the same directory they are others
         inputs["benchmarks"] = load(config.decontamination.benchmarks, "benchmarks")
@@ -58,11 +67,12 @@ def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
 
     work = draft.path / WORK
     work.mkdir(exist_ok=True)
-    partitions = cut(files_of(crawl), config.partition_bytes, work)
+    partitions = cut(files_of(crawl), config.partition_bytes, work, fields_of(config))
     pipeline = _pipeline_module(config.pipeline)
     first = work / FIRST_PASS if config.paragraphs.drop_repeated else work
     with _quiet():
         _process_documents(config, pipeline, crawl, partitions, first)
+        _check_lines(config, partitions, first)
         if config.paragraphs.drop_repeated:
             _drop_paragraphs(config, partitions, first, work)
         done = _process_corpus(config, pipeline, work, draft.path)
@@ -83,24 +93,45 @@ def _process_documents(
     from curator_pipelines.stages.partition_files import WritePartition, record_path
 
     work.mkdir(exist_ok=True)
-    described = {"license": config.license or crawl.metrics["license"]}
+    described = {
+        "license": config.license or crawl.metrics["license"],
+        "license_of_all": bool(config.license),
+        "fields": fields_of(config),
+    }
     missing = [partition for partition in partitions if not record_path(work, partition.index).exists()]
-    tasks = [
-        FileGroupTask(
-            dataset_name=config.pipeline,
-            data=[f"{partition.path}#{partition.start}"],
-            reader_config={**as_plain(partition), **described, "source": _source(crawl, partition)},
-        )
-        for partition in missing
-    ]
-    if not tasks:
+    if not missing:
         return
     paragraphs = config.paragraphs
     compared = HashParagraphs(paragraphs.min_characters) if paragraphs.drop_repeated else _fingerprint(config)
-    stages = [*pipeline.document_stages(config), compared, WritePartition(str(work))]
-    sizes = {partition.index: (partition.end - partition.start) // 1000 for partition in partitions}
+    sizes = {partition.index: partition.size // 1000 for partition in partitions}
     with _watching(work, sizes):
-        Pipeline(name=config.pipeline, stages=stages).run(make_executor(config.executor, config.workers), tasks)
+        for are_text in (False, True):  # pages are extracted, what is text already is not
+            tasks = [
+                FileGroupTask(
+                    dataset_name=config.pipeline,
+                    data=[f"{partition.path}#{partition.start}"],
+                    reader_config={**as_plain(partition), **described, "source": _source(crawl, partition)},
+                )
+                for partition in missing
+                if (partition.kind != WARC) == are_text
+            ]
+            if tasks:
+                stages = reading_stages(config, pipeline.document_stages(config), are_text=are_text)
+                Pipeline(name=config.pipeline, stages=[*stages, compared, WritePartition(str(work))]).run(
+                    make_executor(config.executor, config.workers), tasks
+                )
+
+
+def _check_lines(config: CurationConfig, partitions: Sequence[Partition], work: Path) -> None:
+    """Raises GlideError where more of a JSONL file is broken than the settings allow."""
+    from curator_pipelines.stages.partition_files import record_path
+
+    records: dict[str, list] = {}
+    for partition in partitions:
+        if partition.kind == JSONL:
+            record = json.loads(record_path(work, partition.index).read_text(encoding="utf-8"))
+            records.setdefault(partition.name, []).append(record)
+    check_lines(records, reader_of(config).max_bad_lines_share)
 
 
 def _drop_paragraphs(config: CurationConfig, partitions: Sequence[Partition], first: Path, work: Path) -> None:
@@ -158,7 +189,8 @@ def _process_corpus(config: CurationConfig, pipeline: ModuleType, work: Path, ou
 
 
 def _source(crawl: Artifact, partition: Partition) -> str:
-    return crawl.metrics["source"] if crawl.metrics["source"] != "warc" else partition.name
+    named = crawl.metrics["source"]
+    return partition.name if named in ("warc", "files") else named
 
 
 def _pipeline_module(name: str) -> ModuleType:
@@ -200,7 +232,7 @@ def _watching(work: Path, sizes: dict[int, int]) -> Iterator[None]:
         while not stop.wait(POLL):
             look(advance)
 
-    with progress("curating", sum(sizes.values()), "kB of WARC") as advance:
+    with progress("curating", sum(sizes.values()), "kB of input") as advance:
         watcher = threading.Thread(target=watch, args=(advance,), daemon=True)
         watcher.start()
         try:

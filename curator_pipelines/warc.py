@@ -10,8 +10,10 @@ import io
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from os import PathLike
 from typing import BinaryIO
+
+from glide_nemo.crawl.locate import open_binary
 
 GZIP_MEMBER = b"\x1f\x8b\x08"
 RECORD = b"WARC/"
@@ -29,17 +31,17 @@ class Framed:
     problem: str = ""
 
 
-def is_gzipped(path: Path) -> bool:
-    with open(path, "rb") as file:
+def is_gzipped(path: str | PathLike[str]) -> bool:
+    with open_binary(path) as file:
         return file.read(2) == GZIP_MEMBER[:2]
 
 
-def records(path: Path, start: int, end: int, max_bytes: int) -> Iterator[Framed]:
+def records(path: str | PathLike[str], start: int, end: int, max_bytes: int) -> Iterator[Framed]:
     """The records that begin in `[start, end)` of a file, damaged ones included.
 
     Records longer than `max_bytes` come cut, with the problem `record_too_large`; no more than that is held in memory.
     """
-    with open(path, "rb") as file:
+    with open_binary(path) as file:
         if is_gzipped(path):
             yield from _gzipped(file, start, end, max_bytes)
         else:

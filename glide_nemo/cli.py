@@ -85,12 +85,15 @@ def build_parser() -> argparse.ArgumentParser:
     described = "what the chain's data are called and where they lie; --dry-run shows what it needs"
     added.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH", help=described)
 
-    added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site as WARC")
+    added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site, or fetch WARC files")
+    added.add_argument("--common-crawl", metavar="ID", help="fetch files of Common Crawl's CC-MAIN-2025-05")
     _accept_warcs(added)
 
-    added = command("curate", commands.run_curate, recipe, "WARC files to a clean, deduplicated corpus and its ledgers")
+    added = command("curate", commands.run_curate, recipe, "pages or texts to a clean, deduplicated corpus and ledgers")
     added.add_argument("--crawl", type=Path, metavar="DIR", help="a crawl that `glide crawl` wrote")
     _accept_warcs(added)
+    described = "files, globs, directories or URLs: JSONL, parquet, text, WET, WARC, Wikipedia dumps, packed or not"
+    added.add_argument("--input", nargs="+", default=[], metavar="PATH", help=described)
 
     added = command(
         "decontam", commands.run_decontam, output, "items of evaluation sets, and what a corpus held of them"

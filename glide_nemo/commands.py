@@ -69,10 +69,17 @@ def run_run(args: argparse.Namespace) -> None:
 
 
 def run_crawl(args: argparse.Namespace) -> None:
+    from glide_nemo.crawl.common_crawl import CommonCrawlConfig, common_crawl
     from glide_nemo.crawl.crawl import CrawlConfig, crawl
+    from glide_nemo.errors import GlideError
 
-    config = _configured(args, {"pydoc": CrawlConfig}, "pydoc")
-    if config is not None:
+    recipes = {"pydoc": CrawlConfig, "common_crawl": CommonCrawlConfig}
+    config = _configured(args, recipes, "common_crawl" if args.common_crawl else "pydoc")
+    if isinstance(config, CommonCrawlConfig):
+        if not args.common_crawl:
+            raise GlideError("no crawl named: pass --common-crawl ID, such as CC-MAIN-2025-05")
+        common_crawl(config, args.common_crawl, _given(args, "out"), force=args.force)
+    elif config is not None:
         crawl(config, _given(args, "out"), warcs=args.warc, force=args.force)
 
 
@@ -88,14 +95,14 @@ def run_curate(args: argparse.Namespace) -> None:
     if config is None:
         return
     out = _given(args, "out")
-    if bool(args.warc) == bool(args.crawl):
-        raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR, one of them")
-    # The WARC files given are an artifact too (their names and digests), so that the corpus can name what it came from.
+    if sum(map(bool, (args.warc, args.crawl, args.input))) != 1:
+        raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR or --input PATH..., one of them")
+    # The files given are an artifact too (their names and digests), so that the corpus can name what it came from.
     beside = out.resolve() if out.name in ("", "..") else out
     pages = (
         load(args.crawl, "crawl")
         if args.crawl
-        else crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, force=args.force)
+        else crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, inputs=args.input, force=args.force)
     )
     curate(config, pages, out, force=args.force)
 

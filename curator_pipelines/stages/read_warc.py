@@ -10,7 +10,6 @@ import hashlib
 import io
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 from nemo_curator.stages.base import ProcessingStage
@@ -21,6 +20,7 @@ from warcio.statusandheaders import StatusAndHeadersParserException
 
 from curator_pipelines.ledger import FUNNEL, Rejection, conclude
 from curator_pipelines.warc import Framed, records
+from glide_nemo.crawl.unpack import TOO_FAR
 
 PAGE_TYPES = ("response", "resource")  # the record types that hold a page
 HTML_TYPES = ("text/html", "application/xhtml+xml")
@@ -57,8 +57,8 @@ class ReadWarc(ProcessingStage[FileGroupTask, DocumentBatch]):
         range_ = task.reader_config
         loader = ArcWarcRecordLoader(verify_http=False)
         pages, lost, seen = [], [], Counter()
-        for framed in records(Path(range_["path"]), range_["start"], range_["end"], self.max_page_bytes * 2):
-            record, problem = _parse(loader, framed)
+        for framed in records(range_["path"], range_["start"], range_["end"], self.max_page_bytes * 2):
+            record, problem = parse_record(loader, framed)
             seen[record.rec_type if record else "unreadable"] += 1
             if record and record.rec_type not in PAGE_TYPES:
                 continue
@@ -76,6 +76,9 @@ class ReadWarc(ProcessingStage[FileGroupTask, DocumentBatch]):
                 continue
             source, license_ = range_["source"], range_["license"]
             pages.append((identify(url, payload), url, payload, charset, source, license_, len(payload)))
+        if range_.get("problem") == TOO_FAR:  # what lies behind the cut is in no record
+            url = f"{range_['name']}#{range_['end']}"
+            lost.append(Rejection(identify(url, b""), url, self.name, TOO_FAR, float(range_["end"]), 0))
         frame = pd.DataFrame(pages, columns=COLUMNS)
         crawled = ("crawled", len(pages) + len(lost), int(frame["bytes"].sum()) + sum(row.bytes for row in lost))
         batch = DocumentBatch(
@@ -92,8 +95,8 @@ def identify(url: str, content: bytes) -> str:
     return hashlib.sha256(url.encode("utf-8", "surrogatepass") + b"\n" + content).hexdigest()[:32]
 
 
-def _parse(loader: ArcWarcRecordLoader, framed: Framed) -> tuple[ArcWarcRecord | None, str]:
-    """The record with its headers read, and what is wrong with it."""
+def parse_record(loader: ArcWarcRecordLoader, framed: Framed) -> tuple[ArcWarcRecord | None, str]:
+    """The record with its headers read (None where it has none), and what is wrong with it."""
     try:
         return loader.parse_record_stream(io.BytesIO(framed.content), known_format="warc"), framed.problem
     except (ArchiveLoadFailed, StatusAndHeadersParserException, EOFError, ValueError, AttributeError):

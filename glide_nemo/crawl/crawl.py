@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from glide_nemo.artifact import Artifact, Draft, file_sha256, write_atomically
 from glide_nemo.console import console, progress
-from glide_nemo.crawl.sources import WarcFile, describe
+from glide_nemo.crawl.kinds import WARC
+from glide_nemo.crawl.sources import SourceFile, describe, describe_inputs
 from glide_nemo.errors import GlideError
 from glide_nemo.steps import run_step
 
@@ -43,14 +44,21 @@ def crawl(
     out: str | os.PathLike[str],
     *,
     warcs: Sequence[str | os.PathLike[str]] = (),
+    inputs: Sequence[str] = (),
     force: bool = False,
 ) -> Artifact:
-    """The crawl artifact in `out`: a WARC of the documentation site or, with `warcs`, those files by path and digest.
+    """The crawl artifact in `out`: a WARC of the documentation site or, given `warcs` or `inputs`, those files.
 
-    Files given are read in place, never copied. A crawl that was killed goes on: pages recorded are not fetched again.
+    `inputs` are paths, globs, directories and fsspec URLs of files of any kind that can be read. Files given are read
+    in place, never copied. A crawl that was killed goes on: pages recorded are not fetched again.
 
-    Raises GlideError where a file is no WARC, the server does not start, or no page could be fetched.
+    Raises GlideError where a file is no WARC or of no kind, the server does not start, or no page could be fetched.
     """
+    if inputs:
+        files, left_out = describe_inputs(inputs)
+        return run_step(
+            "crawl", out, "crawl", {"inputs": files}, {}, lambda draft: _take(draft, files, left_out), force=force
+        )
     if warcs:
         files = describe([Path(path) for path in warcs])
         return run_step("crawl", out, "crawl", {"warcs": files}, {}, lambda draft: _take(draft, files), force=force)
@@ -58,13 +66,22 @@ def crawl(
     return run_step("crawl", out, "crawl", config, {}, lambda draft: _record(config, draft), force=force)
 
 
-def _take(draft: Draft, files: list[WarcFile]) -> None:
+def _take(draft: Draft, files: list[SourceFile], left_out: Sequence[str] = ()) -> None:
     """Writes down which files the crawl stands for; their content, not their place, makes its digest."""
     named = [{"name": Path(file.path).name, "bytes": file.bytes, "sha256": file.sha256} for file in files]
     write_atomically(draft.path / "sources.json", json.dumps(named, indent=1))
     total = sum(file.bytes for file in files)
-    draft.metrics.update(source="warc", license="unknown", warcs=[asdict(file) for file in files], bytes=total)
-    draft.summary = f"{len(files)} WARC file{'s' * (len(files) != 1)}, {total / 1e6:,.1f} MB, read in place"
+    kinds = {file.kind: None for file in files}
+    draft.metrics.update(
+        source="warc" if list(kinds) == [WARC] else "files",
+        license="unknown",
+        warcs=[asdict(file) for file in files],
+        left_out=list(left_out),
+        bytes=total,
+    )
+    what = "WARC" if list(kinds) == [WARC] else " and ".join(kinds)
+    skipped = f", {len(left_out)} of no kind that can be read left out" if left_out else ""
+    draft.summary = f"{len(files)} {what} file{'s' * (len(files) != 1)}, {total / 1e6:,.1f} MB, read in place{skipped}"
 
 
 def _record(config: CrawlConfig, draft: Draft) -> None:
@@ -81,7 +98,7 @@ def _record(config: CrawlConfig, draft: Draft) -> None:
     draft.metrics.update(
         source="pydoc",
         license="PSF-2.0",  # the documentation strings of Python itself
-        warcs=[asdict(WarcFile(WARC_NAME, size, file_sha256(warc)))],
+        warcs=[asdict(SourceFile(WARC_NAME, size, file_sha256(warc)))],
         pages=len(recorder.pages),
         html_bytes=sum(map(len, recorder.pages.values())),
         failed=failed,

@@ -1,15 +1,19 @@
-"""The WARC files that a crawl stands for: recorded by us and inside the artifact, or the user's and left in place."""
+"""The files that a crawl stands for: recorded by us and inside the artifact, or the user's and left in place."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from glide_nemo.artifact import Artifact, file_sha256
 from glide_nemo.console import progress
+from glide_nemo.crawl.kinds import READABLE, WARC, tell
+from glide_nemo.crawl.locate import is_url, locate, open_binary, size_of
 from glide_nemo.errors import GlideError
 
+BLOCK = 1 << 20
 GZIP = b"\x1f\x8b"
 OTHER_FORMATS = {
     b"\x28\xb5\x2f\xfd": "zstd-compressed: unpack it with `zstd -d` first",
@@ -20,24 +24,51 @@ OTHER_FORMATS = {
 
 
 @dataclass(frozen=True)
-class WarcFile:
-    """One WARC file: where it lies and what it held when it was recorded."""
+class SourceFile:
+    """One input file: where it lies, what it held when it was recorded, and how it is to be read."""
 
-    path: str
+    path: str  # absolute or a URL; of a file in the artifact: relative to it
     bytes: int
     sha256: str
+    kind: str = WARC
+    compression: str = ""  # of kinds that are unpacked before they are read
+    name: str = ""  # that its documents go by; empty: the path's last part
 
 
-def describe(paths: Sequence[Path]) -> list[WarcFile]:
-    """The files by absolute path and digest. GlideError for one that is missing, empty or no WARC."""
+def describe(paths: Sequence[Path]) -> list[SourceFile]:
+    """WARC files by absolute path and digest. GlideError for one that is missing, empty or no WARC."""
     for path in paths:
         check(path)
     described = []
     with progress("reading", len(paths), "files") as advance:
         for path in paths:
-            described.append(WarcFile(str(path.resolve()), path.stat().st_size, file_sha256(path)))
+            described.append(SourceFile(str(path.resolve()), path.stat().st_size, file_sha256(path)))
             advance(1, path.name)
     return described
+
+
+def describe_inputs(inputs: Sequence[str]) -> tuple[list[SourceFile], list[str]]:
+    """Files of any kind by path or URL, kind and digest, and the names of those in directories that are of none.
+
+    Raises GlideError for an input that stands for no file, and for a file named that is empty or of no kind.
+    """
+    described, left_out = [], []
+    located = locate(inputs)
+    with progress("reading", len(located), "files") as advance:
+        for file in located:
+            advance(1, file.name)
+            try:
+                kind, compression = tell(file)
+            except GlideError:
+                if not file.found:
+                    raise
+                left_out.append(file.name)
+                continue
+            digest = _sha256(file.path)
+            described.append(SourceFile(file.path, size_of(file.path), digest, kind, compression, file.name))
+    if not described:
+        raise GlideError(f"nothing to read in {', '.join(inputs)}, {len(left_out)} files left out: {READABLE}")
+    return described, left_out
 
 
 def check(path: Path) -> None:
@@ -55,14 +86,28 @@ def check(path: Path) -> None:
         raise GlideError(f"{path} is not a WARC file, it begins with {start!r}: pass one that a crawler wrote")
 
 
-def files_of(crawl: Artifact) -> list[WarcFile]:
-    """The WARC files of a crawl, in order. GlideError where one was moved, or has another size than was recorded."""
+def files_of(crawl: Artifact) -> list[SourceFile]:
+    """The files of a crawl, in order. GlideError where one was moved, or has another size than was recorded."""
     files = []
     for entry in crawl.metrics["warcs"]:
-        path = crawl.path / entry["path"]  # an absolute path stays itself
-        if not path.exists():
-            raise GlideError(f"no such WARC file, {path}: put it back, or record the crawl again with --warc")
-        if path.stat().st_size != entry["bytes"]:
+        # An absolute path stays itself.
+        path = entry["path"] if is_url(entry["path"]) else str(crawl.path / entry["path"])
+        kind = entry.get("kind", WARC)
+        named = f"{'WARC' if kind == WARC else 'input'} file"
+        try:
+            size = size_of(path)
+        except FileNotFoundError:
+            again = "record the crawl again with --warc" if kind == WARC else "pass --input again"
+            raise GlideError(f"no such {named}, {path}: put it back, or {again}") from None
+        if size != entry["bytes"]:
             raise GlideError(f"{path} has changed since {crawl.path} recorded it: record the crawl again with --force")
-        files.append(WarcFile(str(path), entry["bytes"], entry["sha256"]))
+        files.append(SourceFile(**{**entry, "path": path}))
     return files
+
+
+def _sha256(path: str) -> str:
+    with open_binary(path) as file:
+        digest = hashlib.sha256()
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
