@@ -28,10 +28,18 @@ COMMENTED = {  # as NeMo-Curator's GeneralCommentToCodeFilter wants to be told; 
 }
 
 
+# What The Stack v2 calls permissive, of what most repositories have.
+PERMISSIVE = (
+    "MIT", "MIT-0", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "0BSD", "Unlicense", "CC0-1.0", "Zlib",
+    "BSL-1.0", "PSF-2.0", "Python-2.0", "PostgreSQL",
+)  # fmt: skip
+
+
 def code() -> CurationConfig:
     """source code with a licence: The Stack's and StarCoder's thresholds, for files with path and licence columns"""
     # Names, licences and boilerplate that files share make them alike before they are copies: 0.85, as for The Stack.
     config = CurationConfig(pipeline="curator_pipelines.code", language="", repeated_block_lines=0)
+    config.licenses = list(PERMISSIVE)
     config.quality = Quality(min_words=5, max_words=1_000_000)
     config.near_duplicates.threshold = 0.85
     return config

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from curator_pipelines.decontamination.settings import Decontamination
 from curator_pipelines.pii.settings import Pii
+from curator_pipelines.reading import Reader
 from glide_nemo.errors import GlideError
 
 EXTRACTORS = ("resiliparse", "justext", "trafilatura")
@@ -111,10 +112,17 @@ class CurationConfig:
     min_language_score: float = 0.65
     max_page_bytes: int = 10_000_000  # of HTML, decoded
     repeated_block_lines: int = 3  # a block of this many lines that stood in the document before is cut; 0: none
+    reader: Reader = field(default_factory=Reader)  # of JSONL and parquet
+    licenses: list[str] = field(default_factory=list)  # SPDX identifiers that a document may have; empty: any
+    opt_out: list[str] = field(default_factory=list)  # files of domains and address prefixes that are left out
     license: str = ""  # SPDX expression for every document; empty: what the crawl says
     heldout_share: float = 0.05
     quality: Quality = field(default_factory=Quality)
     code: Code = field(default_factory=Code)
+    perplexity_model: str = ""  # directory that `glide perplexity-model` wrote; empty: not scored
+    perplexity_keep: list[str] = field(default_factory=lambda: ["head", "middle", "tail"])  # the buckets that stay
+    quality_model: str = ""  # directory that `glide quality-classifier` wrote; empty: not scored
+    min_quality: float = 0.5  # its training is balanced, so that 0.5 parts the kinds
     max_toxicity: float | None = None  # from 0 to 1, of a classifier of English; empty: not scored
     toxicity_lexicon: str = ""  # file of terms instead, for any language; the score is then hits per 100 words
     decontamination: Decontamination = field(default_factory=Decontamination)
@@ -148,6 +156,7 @@ class CurationConfig:
                 f"heldout_share={self.heldout_share} is no share: choose one between 0 and 1, such as 0.05"
             )
         self.decontamination.check()
+        self.reader.check()
         if self.workers < 0:
             raise GlideError(f"workers={self.workers} is negative: 0 uses every CPU core")
         for name, value in (

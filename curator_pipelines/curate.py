@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from curator_pipelines import workers
 from curator_pipelines.config import HOW_IT_RUNS, CurationConfig
 from curator_pipelines.partitions import Partition, cut
-from curator_pipelines.reading import check_lines, fields_of, reader_of, reading_stages
+from curator_pipelines.reading import check_lines, fields_of, reading_stages
 from glide_nemo import fork_server
 from glide_nemo.artifact import Artifact, Draft, load
 from glide_nemo.config import as_plain
@@ -46,9 +46,8 @@ def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str],
     Raises GlideError where a WARC file is gone, none holds a page, or no document is left.
     """
     config.check()
-    reader_of(config).check()
     settings = {key: value for key, value in as_plain(config).items() if key not in HOW_IT_RUNS}
-    if lists := getattr(config, "opt_out", []):  # what stands in them makes the corpus, not where they lie
+    if lists := config.opt_out:  # what stands in them makes the corpus, not where they lie
         from curator_pipelines.stages.opt_out import read_lines
 
         settings["opt_out"] = [hashlib.sha256("\n".join(read_lines(file)).encode()).hexdigest() for file in lists]
@@ -56,6 +55,9 @@ def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str],
     if config.decontamination.benchmarks:  # by digest: fetched anew into the same directory they are others
         inputs["benchmarks"] = load(config.decontamination.benchmarks, "benchmarks")
         del settings["decontamination"]["benchmarks"]
+    for name, kind in (("perplexity_model", "ngram"), ("quality_model", "classifier")):
+        if path := settings.pop(name):
+            inputs[name] = load(path, kind)
     return run_step("curate", out, "corpus", settings, inputs, lambda draft: _curate(config, crawl, draft), force=force)
 
 
@@ -67,7 +69,7 @@ def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
 
     work = draft.path / WORK
     work.mkdir(exist_ok=True)
-    partitions = cut(files_of(crawl), config.partition_bytes, work, fields_of(config))
+    partitions = cut(files_of(crawl), config.partition_bytes, work, fields_of(config.reader))
     pipeline = _pipeline_module(config.pipeline)
     first = work / FIRST_PASS if config.paragraphs.drop_repeated else work
     with _quiet():
@@ -96,7 +98,7 @@ def _process_documents(
     described = {
         "license": config.license or crawl.metrics["license"],
         "license_of_all": bool(config.license),
-        "fields": fields_of(config),
+        "fields": fields_of(config.reader),
     }
     missing = [partition for partition in partitions if not record_path(work, partition.index).exists()]
     if not missing:
@@ -131,7 +133,7 @@ def _check_lines(config: CurationConfig, partitions: Sequence[Partition], work: 
         if partition.kind == JSONL:
             record = json.loads(record_path(work, partition.index).read_text(encoding="utf-8"))
             records.setdefault(partition.name, []).append(record)
-    check_lines(records, reader_of(config).max_bad_lines_share)
+    check_lines(records, config.reader.max_bad_lines_share)
 
 
 def _drop_paragraphs(config: CurationConfig, partitions: Sequence[Partition], first: Path, work: Path) -> None:

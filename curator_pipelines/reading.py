@@ -33,15 +33,9 @@ class Reader:
             )
 
 
-def fields_of(config: CurationConfig) -> dict[str, str]:
+def fields_of(reader: Reader) -> dict[str, str]:
     """The names of columns, as readers take them."""
-    reader = reader_of(config)
-    names = ("text_field", "url_field", "license_field", "id_field")
-    return {name: getattr(reader, name) for name in names}
-
-
-def reader_of(config: CurationConfig) -> Reader:
-    return getattr(config, "reader", None) or Reader()
+    return {name: getattr(reader, name) for name in ("text_field", "url_field", "license_field", "id_field")}
 
 
 def reading_stages(
@@ -59,10 +53,10 @@ def reading_stages(
     from curator_pipelines.stages.read_warc import ReadWarc
 
     left_out: list[ProcessingStage] = []
-    if files := getattr(config, "opt_out", []):
-        left_out.append(OptOut(list(files)))
-    if licenses := getattr(config, "licenses", []):
-        left_out.append(AllowLicenses(list(licenses)))
+    if config.opt_out:
+        left_out.append(OptOut(list(config.opt_out)))
+    if config.licenses:
+        left_out.append(AllowLicenses(list(config.licenses)))
     readers = [stage for stage in stages if isinstance(stage, ReadWarc)]
     others = [stage for stage in stages if not isinstance(stage, ReadWarc)]
     if not are_text and not readers:

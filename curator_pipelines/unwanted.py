@@ -1,4 +1,4 @@
-"""What no corpus should hold: toxic pages, items of evaluation sets, secrets and personal data.
+"""What no corpus should hold: text that models find poor or toxic, items of evaluation sets, secrets, personal data.
 
 After the filters, which leave less to look at, and before deduplication: copies that differ in an address are one.
 """
@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 
 def unwanted_stages(config: CurationConfig) -> list[ProcessingStage]:
     """The stages that a config asks for. Secrets go first: `name:word@host` of a URL is a password and no address."""
+    from curator_pipelines.stages.classify_quality import ClassifyQuality
     from curator_pipelines.stages.filter_toxicity import FilterToxicity
     from curator_pipelines.stages.redact_pii import RedactPii
     from curator_pipelines.stages.redact_secrets import RedactSecrets
+    from curator_pipelines.stages.score_perplexity import ScorePerplexity
 
+    learned: list[ProcessingStage] = []
+    if config.perplexity_model:
+        learned.append(ScorePerplexity(config.perplexity_model, tuple(config.perplexity_keep)))
+    if config.quality_model:
+        learned.append(ClassifyQuality(config.quality_model, config.min_quality))
     toxicity = [FilterToxicity(config.max_toxicity, config.toxicity_lexicon)] if config.max_toxicity is not None else []
     secrets = [RedactSecrets()] if config.redact_secrets else []
-    return [*toxicity, *config.decontamination.stages(), *secrets, RedactPii(config.pii)]
+    return [*learned, *toxicity, *config.decontamination.stages(), *secrets, RedactPii(config.pii)]

@@ -105,6 +105,19 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--task", nargs="+", default=[], metavar="NAME=FILE", help="lm-eval's tasks, and their rows")
     added.add_argument("--items", type=Path, nargs="+", default=[], metavar="FILE", help="JSONL of benchmark, id, text")
 
+    added = command(
+        "perplexity-model", commands.run_perplexity_model, recipe, "an n-gram model of clean text, as CCNet's"
+    )
+    added.add_argument("--corpus", type=Path, metavar="DIR")
+    added.add_argument(
+        "--sample", type=Path, metavar="DIR", help="corpus of what is to be filtered, for the thresholds"
+    )
+
+    added = command("quality-classifier", commands.run_quality_classifier, recipe, "fastText: good samples from bad")
+    for side in ("positive", "negative"):
+        described = "corpora, .jsonl, .parquet or .txt"
+        added.add_argument(f"--{side}", nargs="+", type=Path, default=[], metavar="PATH", help=described)
+
     added = command("data-card", commands.run_data_card, output, "a corpus's README for the Hub, from its ledgers")
     added.add_argument("corpora", type=Path, nargs="+", metavar="CORPUS")
 

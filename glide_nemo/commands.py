@@ -143,6 +143,27 @@ def run_decontam(args: argparse.Namespace) -> None:
     )
 
 
+def run_perplexity_model(args: argparse.Namespace) -> None:
+    from curator_pipelines.models.perplexity import NgramConfig, train_ngrams
+    from glide_nemo.artifact import load
+
+    config = _configured(args, {"ccnet": NgramConfig}, "ccnet")
+    if config is not None:
+        corpus, sample = load(_given(args, "corpus"), "corpus"), load(args.sample, "corpus") if args.sample else None
+        train_ngrams(config, corpus, _given(args, "out"), sample=sample, force=args.force)
+
+
+def run_quality_classifier(args: argparse.Namespace) -> None:
+    from curator_pipelines.models.quality import QualityConfig, train_quality
+    from glide_nemo.errors import GlideError
+
+    config = _configured(args, {"fasttext": QualityConfig}, "fasttext")
+    if config is not None:
+        if not (args.positive and args.negative):
+            raise GlideError("no samples: pass --positive PATH... and --negative PATH...")
+        train_quality(config, args.positive, args.negative, _given(args, "out"), force=args.force)
+
+
 def run_data_card(args: argparse.Namespace) -> None:
     from glide_nemo.artifact import load
     from glide_nemo.config import apply_overrides

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import pytest
 
@@ -81,6 +82,10 @@ def test_every_command_runs_in_the_order_shown(
             shutil.copy(next(Path("runs/mine/crawl").glob("*.warc.gz")), "pages.warc.gz")
         if "items.jsonl" in command:
             Path("items.jsonl").write_text(json.dumps({"benchmark": "mine", "id": "1", "text": "one two " * 20}) + "\n")
+        if "bad.jsonl" in command:
+            texts = [text for _, text in sorted(topics.items()) if len(text) > 1_500][:12]
+            for name, samples in (("texts", texts), ("bad", [" ".join(sorted(text.split())) for text in texts])):
+                Path(f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in samples))
         if "runs/try" in command:  # it takes the tokens of `make run`
             Path("runs/quickstart").symlink_to("mine")
         words = shlex.split(command)

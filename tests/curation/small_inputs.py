@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -12,12 +12,10 @@ from xml.sax.saxutils import escape
 import pandas as pd
 from nemo_curator.tasks import FileGroupTask
 
-from curator_pipelines.config import CurationConfig
 from curator_pipelines.curate import curate
 from curator_pipelines.english import nano
 from curator_pipelines.ledger import REJECTIONS, Rejection
 from curator_pipelines.partitions import cut
-from curator_pipelines.reading import Reader
 from curator_pipelines.stages.read_documents import ReadDocuments
 from curator_pipelines.stages.read_warc import ReadWarc
 from glide_nemo.artifact import Artifact
@@ -30,18 +28,9 @@ TEXTS = dict(sorted((name, text) for name, text in topics.items() if len(text) >
 FIELDS = {"text_field": "text", "url_field": "url", "license_field": "license", "id_field": ""}
 
 
-@dataclass
-class SourcesConfig(CurationConfig):
-    """The settings of a curation with those of its sources."""
-
-    reader: Reader = field(default_factory=Reader)
-    licenses: list[str] = field(default_factory=list)
-    opt_out: list[str] = field(default_factory=list)
-
-
 def curate_inputs(out: Path, inputs: list[Any], *overrides: str) -> Artifact:
     """The nano corpus of files of any kind, in this process unless overridden."""
-    config = apply_overrides(SourcesConfig(**vars(nano())), ["workers=1", "repeated_block_lines=0", *overrides])
+    config = apply_overrides(nano(), ["workers=1", "repeated_block_lines=0", *overrides])
     taken = crawl(CrawlConfig(), out.with_name(f"{out.name}.crawl"), inputs=[str(item) for item in inputs])
     return curate(config, taken, out)
 
