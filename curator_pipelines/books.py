@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from curator_pipelines.config import CurationConfig, Quality
-from curator_pipelines.english import corpus_stages
+from curator_pipelines.web_pages import corpus_stages
 
 if TYPE_CHECKING:
     from nemo_curator.stages.base import ProcessingStage

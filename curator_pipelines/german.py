@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from curator_pipelines.config import CurationConfig, Quality
-from curator_pipelines.english import corpus_stages
+from curator_pipelines.web_pages import corpus_stages, page_stages
 
 if TYPE_CHECKING:
     from nemo_curator.stages.base import ProcessingStage
@@ -30,33 +30,5 @@ def german() -> CurationConfig:
 
 
 def document_stages(config: CurationConfig) -> list[ProcessingStage]:
-    """From WARC records to clean documents: each document by itself, partitions in parallel."""
-    from curator_pipelines import heuristics
-    from curator_pipelines.stages.c4_lines import C4Lines
-    from curator_pipelines.stages.drop_repeated_blocks import DropRepeatedBlocks
-    from curator_pipelines.stages.extract_html import ExtractHtml
-    from curator_pipelines.stages.fix_text import FixText
-    from curator_pipelines.stages.identify_language import IdentifyLanguage
-    from curator_pipelines.stages.keep_all import KeepAll
-    from curator_pipelines.stages.read_warc import ReadWarc
-    from curator_pipelines.unwanted import unwanted_stages
-
-    limits = config.quality
-    return [
-        ReadWarc(max_page_bytes=config.max_page_bytes),
-        ExtractHtml(algorithm=config.extractor),
-        FixText(),
-        DropRepeatedBlocks(config.repeated_block_lines),
-        KeepAll(heuristics.length(limits), name="length"),
-        IdentifyLanguage(config.language, config.min_language_score, config.identifier),
-        *([C4Lines.of(limits, "de")] if limits.c4_lines else []),
-        KeepAll(
-            [
-                *heuristics.gopher(limits, "de"),
-                *heuristics.c4(limits, "de"),
-                *heuristics.fineweb(limits, "de"),
-                *heuristics.repetition(limits),
-            ]
-        ),
-        *unwanted_stages(config),
-    ]
+    """From WARC records to clean documents."""
+    return page_stages(config, "de")

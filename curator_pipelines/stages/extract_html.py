@@ -18,7 +18,7 @@ from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 from curator_pipelines.html_lists import with_lists_kept
 from curator_pipelines.ledger import Rejection, conclude
 
-LANGUAGE = "ENGLISH"  # whose stop words tell text from navigation, in jusText
+STOP_WORDS = {"en": "ENGLISH", "de": "GERMAN"}  # which tell text from navigation, in jusText
 MAX_REPLACED = 0.001  # share of characters that no encoding could read
 
 
@@ -42,6 +42,7 @@ class ExtractHtml(ProcessingStage[DocumentBatch, DocumentBatch]):
     """Column `html` (bytes) to column `text`. Pages in no readable encoding and pages without text leave."""
 
     algorithm: str = "resiliparse"
+    language: str = "en"
     name: str = "extract_html"
 
     def inputs(self) -> tuple[list[str], list[str]]:
@@ -53,14 +54,15 @@ class ExtractHtml(ProcessingStage[DocumentBatch, DocumentBatch]):
     def process(self, batch: DocumentBatch) -> DocumentBatch:
         pages = batch.to_pandas()
         extractor: HTMLExtractorAlgorithm = ALGORITHMS[self.algorithm]()
-        stop_words = get_stop_list_dict()[LANGUAGE]
+        language = STOP_WORDS[self.language]
+        stop_words = get_stop_list_dict()[language]
         texts: list[str | None] = []
         lost = []
         for page in pages.itertuples():
             html, replaced = decode(page.html, page.charset)
             text, reason, score = None, "undecodable_text", replaced
             if replaced <= MAX_REPLACED:
-                text, reason, score = _extract(extractor, html, stop_words), "no_text", 0.0
+                text, reason, score = _extract(extractor, html, stop_words, language), "no_text", 0.0
             texts.append(text or None)
             if not text:
                 lost.append(Rejection(page.id, page.url, self.name, reason, score, page.bytes))
@@ -102,9 +104,9 @@ def _beyond_ascii(text: str) -> int:
     return sum(not character.isascii() for character in text)
 
 
-def _extract(extractor: HTMLExtractorAlgorithm, html: str, stop_words: frozenset[str]) -> str:
+def _extract(extractor: HTMLExtractorAlgorithm, html: str, stop_words: frozenset[str], language: str) -> str:
     try:
-        paragraphs = extractor.extract_text(html, stop_words, LANGUAGE)
+        paragraphs = extractor.extract_text(html, stop_words, language)
     except Exception:  # each algorithm raises its own on markup beyond repair; what is lost is one page, and counted
         return ""
     return "\n\n".join(paragraphs or []).strip()

@@ -48,6 +48,34 @@ void check(const Tensor& t, const char* name) {
   TORCH_CHECK(t.scalar_type() == at::kFloat && t.is_contiguous(), name, " must be contiguous fp32");
 }
 
+inline float larger(float a, float b) { return (b > a || std::isnan(b)) ? b : a; }
+
+// exp(row) / sum(exp(row)) of n values, written to `to`, which may be the row itself; returns log(sum(exp(row))).
+float softmax_row(const float* row, float* to, int64_t n) {
+  const int64_t whole = n - n % W;
+  Vec most(-std::numeric_limits<float>::infinity());
+  for (int64_t i = 0; i < whole; i += W) most = at::vec::maximum(most, Vec::loadu(row + i));
+  float lanes[W], largest = -std::numeric_limits<float>::infinity();
+  most.store(lanes);
+  for (float lane : lanes) largest = larger(largest, lane);
+  for (int64_t i = whole; i < n; ++i) largest = larger(largest, row[i]);
+  const Vec shift(largest);
+  Vec sums(0.f);
+  for (int64_t i = 0; i < whole; i += W) {
+    const Vec e = (Vec::loadu(row + i) - shift).exp();
+    e.store(to + i);
+    sums = sums + e;
+  }
+  float total = sum(sums);
+  if (whole < n) {
+    store(to + whole, (load(row + whole, n - whole) - shift).exp(), n - whole);
+    for (int64_t i = whole; i < n; ++i) total += to[i];
+  }
+  const Vec share(1.f / total);
+  over_row(n, [&](int64_t i, int64_t w) { store(to + i, load(to + i, w) * share, w); });
+  return std::log(total) + largest;
+}
+
 // ---- SwiGLU: silu(gate) * up of (T, 2F), gate first -------------------------------------------------------------
 
 Tensor swiglu(const Tensor& both) {
@@ -192,27 +220,7 @@ std::tuple<Tensor, Tensor> cross_entropy(const Tensor& logits, const Tensor& tar
     for (int64_t t = begin; t < end; ++t) {
       const float* row = in + V * t;
       float* p = to + V * t;
-      float largest = -std::numeric_limits<float>::infinity();
-      Vec most(largest);
-      int64_t i = 0;
-      for (; i + W <= V; i += W) most = at::vec::maximum(most, Vec::loadu(row + i));
-      float lanes[W];
-      most.store(lanes);
-      for (float lane : lanes) largest = (lane > largest || std::isnan(lane)) ? lane : largest;
-      for (; i < V; ++i) largest = (row[i] > largest || std::isnan(row[i])) ? row[i] : largest;
-      const Vec shift(largest);
-      Vec total(0.f);
-      float rest = 0;
-      for (i = 0; i + W <= V; i += W) {
-        const Vec e = (Vec::loadu(row + i) - shift).exp();
-        e.store(p + i);
-        total = total + e;
-      }
-      for (; i < V; ++i) rest += (p[i] = std::exp(row[i] - largest));
-      const float whole = sum(total) + rest;
-      l[t] = std::log(whole) + largest - row[of[t]];
-      const Vec share(1.f / whole);
-      over_row(V, [&](int64_t j, int64_t w) { store(p + j, load(p + j, w) * share, w); });
+      l[t] = softmax_row(row, p, V) - row[of[t]];
     }
   });
   return {loss, softmax};
@@ -288,30 +296,7 @@ std::tuple<Tensor, Tensor> attention(const Tensor& query, const Tensor& key, con
         for (int64_t i = 0; i < m; ++i) {
           float* row = scores.at + i * S;
           const int64_t own = first + i + 1;  // a query sees itself and what is before it
-          float largest = -std::numeric_limits<float>::infinity();
-          Vec most(largest);
-          int64_t j = 0;
-          for (; j + W <= own; j += W) most = at::vec::maximum(most, Vec::loadu(row + j));
-          float lanes[W];
-          most.store(lanes);
-          for (float lane : lanes) largest = (lane > largest || std::isnan(lane)) ? lane : largest;
-          for (; j < own; ++j) largest = (row[j] > largest || std::isnan(row[j])) ? row[j] : largest;
-          const Vec shift(largest);
-          Vec total(0.f);
-          float rest = 0;
-          for (j = 0; j + W <= own; j += W) {
-            const Vec e = (Vec::loadu(row + j) - shift).exp();
-            e.store(row + j);
-            total = total + e;
-          }
-          if (j < own) {
-            store(row + j, (load(row + j, own - j) - shift).exp(), own - j);
-            for (; j < own; ++j) rest += row[j];
-          }
-          const float whole = sum(total) + rest;
-          log[task * S + first + i] = std::log(whole) + largest;
-          const Vec share(1.f / whole);
-          over_row(own, [&](int64_t x, int64_t w) { store(row + x, load(row + x, w) * share, w); });
+          log[task * S + first + i] = softmax_row(row, row, own);
           std::fill(row + own, row + seen, 0.f);
         }
         product(false, false, m, D, seen, 1.f, scores, v, 0.f, o.from(first));

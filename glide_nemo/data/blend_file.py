@@ -12,14 +12,11 @@ throughout. Paths are relative to the file, so that it can be moved with what it
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from glide_nemo.artifact import load, write_atomically
+from glide_nemo.artifact import load
 from glide_nemo.data.blend import Part
 from glide_nemo.errors import GlideError
 
@@ -51,24 +48,6 @@ def read_blend_file(path: Path) -> list[Part]:
     if twice := [name for number, name in enumerate(names) if name in names[:number]]:
         raise GlideError(f"two sources are called '{twice[0]}' in {path}: name each once")
     return parts
-
-
-def write_blend_file(path: Path, name: str, parts: Sequence[Part]) -> None:
-    """Writes parts with their shares as weights, for `read_blend_file` to read: JSON by its suffix, else YAML."""
-    import yaml
-
-    sources = [
-        {
-            "name": part.name or part.tokens.path.resolve().name,
-            "tokens": os.path.relpath(part.tokens.path.resolve(), path.resolve().parent),
-            "weight": part.share,
-        }
-        for part in parts
-    ]
-    content = {"name": name, "sources": sources}
-    as_json = path.suffix.lower() == ".json"
-    text = json.dumps(content, indent=1) + "\n" if as_json else yaml.safe_dump(content, sort_keys=False)
-    write_atomically(path, text)
 
 
 def _parsed(path: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from glide_nemo.artifact import Artifact, create, load
 from glide_nemo.data.blend import Part, blended, parse_parts
 from glide_nemo.data.blend_explained import count_of, described, draws, explain
-from glide_nemo.data.blend_file import read_blend_file, write_blend_file
+from glide_nemo.data.blend_file import read_blend_file
 from glide_nemo.data.indexed import write_index
 from glide_nemo.errors import GlideError
 from glide_nemo.training.worker import run_with_megatron
@@ -110,7 +111,8 @@ def test_four_epochs_are_not_warned_of(sources: list[Artifact]) -> None:
 
 def test_a_file_of_weights_is_a_blend_wherever_it_lies(sources: list[Artifact], tmp_path: Path) -> None:
     path = tmp_path / "blend.yaml"
-    write_blend_file(path, "mix", [Part(sources[0], 0.75, "web"), Part(sources[1], 0.25)])
+    web, books = (os.path.relpath(tokens.path, tmp_path) for tokens in sources[:2])
+    write(path, [{"name": "web", "tokens": web, "weight": 0.75}, {"tokens": books, "weight": 0.25}])
     parts = blended(parse_parts([str(path)]))
     assert [(part.name, part.share) for part in parts] == [("web", 0.75), ("books", 0.25)]
     assert [part.tokens.sha256 for part in parts] == [tokens.sha256 for tokens in sources[:2]]
@@ -126,7 +128,7 @@ def test_epochs_become_shares_by_what_the_sources_hold(sources: list[Artifact], 
 
 def test_a_file_may_be_one_part_of_a_blend(sources: list[Artifact], tmp_path: Path) -> None:
     path = tmp_path / "blend.yaml"
-    write_blend_file(path, "mix", [Part(sources[0], 3), Part(sources[1], 1)])
+    write(path, [{"tokens": str(sources[0].path), "weight": 3}, {"tokens": str(sources[1].path), "weight": 1}])
     parts = blended(parse_parts([f"{path}=0.5", f"{sources[2].path}=0.5"]))
     assert [part.share for part in parts] == [0.375, 0.125, 0.5]
 
