@@ -66,6 +66,8 @@ def apply_overrides[ConfigT](config: ConfigT, overrides: Sequence[str]) -> Confi
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
+        if "is not a ListConfig" in reason:
+            reason = "it is a list, written key=[first,second]"
         raise GlideError(f"cannot apply {' '.join(overrides)}: {reason}") from error
 
 

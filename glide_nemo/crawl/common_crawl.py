@@ -47,8 +47,9 @@ class CommonCrawlConfig:
             raise GlideError(f"unknown kind '{self.kind}': choose {WARC} or {WET}")
         if not self.base_url.startswith(("http://", "https://")):
             raise GlideError(f"base_url={self.base_url} is no address: pass one that begins with https://")
-        if min(self.files, self.parallel, self.tries) < 1 or min(self.timeout_seconds, self.max_wait_seconds) <= 0:
-            raise GlideError("files, parallel, tries, timeout_seconds or max_wait_seconds is too small: choose more")
+        for name in ("files", "parallel", "tries", "timeout_seconds", "max_wait_seconds"):
+            if getattr(self, name) <= 0:
+                raise GlideError(f"{name}={getattr(self, name)} is too small: choose more than 0")
 
 
 def common_crawl(
@@ -78,7 +79,8 @@ def _fetch(config: CommonCrawlConfig, crawl_id: str, draft: Draft) -> None:
     folder.mkdir(exist_ok=True)
     with httpx.Client(timeout=config.timeout_seconds, follow_redirects=True) as client:
         listing = draft.path / f"{config.kind}.paths.gz"
-        download(client, f"{config.base_url}/crawl-data/{crawl_id}/{listing.name}", listing, tries=config.tries)
+        url = f"{config.base_url}/crawl-data/{crawl_id}/{listing.name}"
+        download(client, url, listing, tries=config.tries, max_wait=config.max_wait_seconds)
         chosen = spread(_paths(listing), config.files)
         _download_all(config, client, chosen, folder)
     files = [

@@ -8,14 +8,20 @@ import re
 import threading
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
+from glide_nemo.console import console
 from glide_nemo.errors import GlideError
+
+if TYPE_CHECKING:
+    import tenacity
 
 BLOCK = 1 << 18
 RETRIED = (408, 425, 429, 500, 502, 503, 504)  # HTTP statuses that another time may not be
 FIRST_WAIT = 0.5  # seconds, doubled each time, with jitter
+TOLD_WAIT = 2.0  # seconds from which a wait is told of
 MD5 = re.compile(r'"([0-9a-f]{32})"')  # what S3 gives as ETag of a file that was uploaded in one part
 LAST_MEMBER = 1 << 20  # bytes from the end in which the last gzip member is looked for first
 LARGEST_MEMBER = 1 << 26
@@ -59,6 +65,7 @@ def download(
         stop=used_up,
         wait=tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=max_wait),
         sleep=tenacity.sleep_using_event(stopped or threading.Event()),
+        before_sleep=lambda state: _tell(url, state),
         reraise=True,
     )
     try:
@@ -68,6 +75,15 @@ def download(
         raise GlideError(f"cannot download {url} ({reason}): run the same command again, it goes on") from error
     _tag_of(partial).unlink(missing_ok=True)
     os.replace(partial, path)
+
+
+def _tell(url: str, state: tenacity.RetryCallState) -> None:
+    """Says what went wrong where the wait for another try is long enough to wonder."""
+    wait = state.next_action.sleep if state.next_action else 0.0
+    if wait >= TOLD_WAIT:
+        error = state.outcome.exception() if state.outcome else None
+        reason = str(error) or type(error).__name__
+        console.print(f"[dim]  {url}: {reason}, tried again in {wait:.0f} s[/dim]")
 
 
 def _transfer(client: httpx.Client, url: str, partial: Path) -> None:
