@@ -24,6 +24,7 @@ from glide_nemo.evaluation.evaluate import EvaluationConfig, evaluate
 from glide_nemo.export.certificate import CertificateConfig
 from glide_nemo.export.hf import HfConfig, export_hf
 from glide_nemo.recipes.chain import Chain, glide_nano
+from glide_nemo.release.data_card import DataCardConfig, beside, write_data_card
 from glide_nemo.release.report import write_report
 from glide_nemo.run import run_chain
 from glide_nemo.tokenizer.train import TokenizerConfig, train_tokenizer
@@ -120,6 +121,7 @@ def quickstart(config: QuickstartConfig, run: Path, *, warcs: Sequence[Path] = (
 
     certificate = run_chain(config.chain, data, run, config.certificate, after=compare_contexts)
     evaluation = evaluate(config.evaluation, certificate.input("hf"), corpus, run / "evaluation", force=True)
+    write_data_card(DataCardConfig(), [corpus], run / "data_card", beside([corpus]), force=True)
     report = write_report(run, run / "report", force=True)
     _show_result(report, certificate, evaluation, last(run / "phase_c_evaluation", "evaluation"), started)
     return report
