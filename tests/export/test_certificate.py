@@ -79,7 +79,7 @@ def test_what_each_runtime_writes_is_compared_and_shown(
     assert measures(certificate, "hf")["greedy_agreement"]["value"] == 1
     assert measures(certificate, "gguf:f16")["greedy_agreement"]["value"] > 0.5
     show(certificate)
-    assert "the likeliest token each time" in capsys.readouterr().out
+    assert "the likeliest token each time" in capsys.readouterr().err
 
 
 def edit_config(model: Path, **keys: object) -> None:

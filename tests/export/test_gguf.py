@@ -16,6 +16,7 @@ from glide_nemo.errors import GlideError
 from glide_nemo.export.compare import compare
 from glide_nemo.export.encoders import hugging_face_encoder, llama_cpp_encoder, mismatches
 from glide_nemo.export.gguf import FILE, GgufConfig, export_gguf, quantization_of
+from glide_nemo.export.gguf_file import write_gguf
 from glide_nemo.export.llama_cpp_runtime import opened
 from glide_nemo.export.logits import heldout_sequences, hugging_face_logits, llama_cpp_logits
 from glide_nemo.tokenizer import special
@@ -162,7 +163,7 @@ def test_damaged_weights_are_named(small_model: Artifact, tmp_path: Path) -> Non
     model = changed(small_model, tmp_path / "model")
     os.truncate(model.path / "model.safetensors", 1_000)
     with pytest.raises(GlideError, match=r"cannot read .*model\.safetensors"):
-        export_gguf(GgufConfig(), model, tmp_path / "out")
+        write_gguf(model.path, tmp_path / "model.gguf")
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
