@@ -50,7 +50,7 @@ def export_peft(config: PeftConfig, model: Artifact, out: str | os.PathLike[str]
     The base that they belong to is the export of the checkpoint which that run started from. Metrics: `recipe`, `base`
     (sha256 of that checkpoint), `dim`, `alpha`, `target_modules`, `parameters`.
 
-    Raises GlideError where the run trained no adapters.
+    Raises GlideError where the run trained no adapters, or reads positions otherwise than its base.
     """
     config.check()
     checkpoint = model.input("checkpoint")
@@ -58,6 +58,14 @@ def export_peft(config: PeftConfig, model: Artifact, out: str | os.PathLike[str]
     if not lora.get("dim") or not (checkpoint.path / "adapter").is_dir():
         raise GlideError(f"{checkpoint.path} trained no adapters: pass a run with lora.dim=8, or export with --to hf")
     architecture = GlideArchitecture(**checkpoint.metrics["architecture"])
+    base = GlideArchitecture(**checkpoint.input("init_from").metrics["architecture"])
+    for key in ("rotary_base", "rope_scaling"):
+        ours, theirs = getattr(architecture, key), getattr(base, key)
+        if ours != theirs:
+            raise GlideError(
+                f"the adapters of {checkpoint.path} belong to a base with {key}={ours}, and theirs has {theirs}, which "
+                "PEFT cannot say: export the merged model with --to hf"
+            )
 
     def write(draft: Draft) -> None:
         import torch

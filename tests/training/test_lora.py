@@ -108,12 +108,16 @@ def test_the_exported_model_is_the_one_that_was_trained(adapted: Artifact, unint
 
 
 def test_exported_for_peft_the_adapters_on_their_base_are_the_merged_model(
-    adapted: Artifact, uninterrupted: Artifact, tmp_path: Path
+    conversations: Artifact, uninterrupted: Artifact, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
     import torch
     from peft import PeftModel
     from transformers import LlamaForCausalLM
 
+    overrides = (*tiny, *SHORT, "model.position_embedding_type=rope")  # as its base has it
+    adapted = pretrain(
+        plan_training("glide_nano_sft", overrides), conversations, tmp_path / "out", init_from=uninterrupted
+    )
     merged, adapters = export(adapted.path, "hf,peft", out=tmp_path)
     (base,) = export(uninterrupted.path, "hf", out=tmp_path / "base")
     assert adapters.metrics["parameters"] > adapted.metrics["trainable_parameters"]  # query, key and value share an A
@@ -130,6 +134,11 @@ def test_exported_for_peft_the_adapters_on_their_base_are_the_merged_model(
     unloaded = adapted_base.merge_and_unload().state_dict()
     for name, weight in wanted.state_dict().items():
         torch.testing.assert_close(unloaded[name], weight, rtol=0, atol=1e-6)
+
+
+def test_adapters_of_other_positions_than_their_bases_are_not_exported_alone(adapted: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(GlideError, match=r"belong to a base with rope_scaling=\{.*yarn.*, and theirs has None"):
+        export(adapted.path, "peft", out=tmp_path)
 
 
 def test_a_run_without_adapters_has_none_to_export(uninterrupted: Artifact, tmp_path: Path) -> None:
