@@ -71,14 +71,17 @@ def run_run(args: argparse.Namespace) -> None:
 def run_crawl(args: argparse.Namespace) -> None:
     from glide_nemo.crawl.common_crawl import CommonCrawlConfig, common_crawl
     from glide_nemo.crawl.crawl import CrawlConfig, crawl
+    from glide_nemo.crawl.descriptions import DescriptionsConfig, record_descriptions
     from glide_nemo.errors import GlideError
 
-    recipes = {"pydoc": CrawlConfig, "common_crawl": CommonCrawlConfig}
+    recipes = {"pydoc": CrawlConfig, "common_crawl": CommonCrawlConfig, "packages": DescriptionsConfig}
     config = _configured(args, recipes, "common_crawl" if args.common_crawl else "pydoc")
     if isinstance(config, CommonCrawlConfig):
         if not args.common_crawl:
             raise GlideError("no crawl named: pass --common-crawl ID, such as CC-MAIN-2025-05")
         common_crawl(config, args.common_crawl, _given(args, "out"), force=args.force)
+    elif isinstance(config, DescriptionsConfig):
+        record_descriptions(config, _given(args, "out"), force=args.force)
     elif config is not None:
         crawl(config, _given(args, "out"), warcs=args.warc, force=args.force)
 
