@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -67,17 +68,19 @@ def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
         fork_server.start(*workers.modules())
     from curator_pipelines.corpus_record import conclude_corpus
 
-    work = draft.path / WORK
+    out = draft.path.resolve()  # another node's processes have another working directory
+    config = _with_absolute_paths(config)
+    work = out / WORK
     work.mkdir(exist_ok=True)
     partitions = cut(files_of(crawl), config.partition_bytes, work, fields_of(config.reader))
     pipeline = _pipeline_module(config.pipeline)
     first = work / FIRST_PASS if config.paragraphs.drop_repeated else work
-    with _quiet():
+    with _quiet(), _executor(config):
         _process_documents(config, pipeline, crawl, partitions, first)
         _check_lines(config, partitions, first)
         if config.paragraphs.drop_repeated:
             _drop_paragraphs(config, partitions, first, work)
-        done = _process_corpus(config, pipeline, work, draft.path)
+        done = _process_corpus(config, pipeline, work, out)
     folders = [first, work] if config.paragraphs.drop_repeated else [work]
     conclude_corpus(config, draft, done, folders, len(partitions), time.monotonic() - started)
     shutil.rmtree(work)
@@ -204,6 +207,27 @@ def _pipeline_module(name: str) -> ModuleType:
         if not hasattr(module, function):
             raise GlideError(f"{name} has no {function}(config): see curator_pipelines/english.py")
     return module
+
+
+def _with_absolute_paths(config: CurationConfig) -> CurationConfig:
+    """The same settings, with files and directories named from the root."""
+    paths = ("perplexity_model", "quality_model", "toxicity_lexicon")
+    named = {name: os.path.abspath(getattr(config, name)) for name in paths if getattr(config, name)}
+    decontamination = config.decontamination
+    if decontamination.benchmarks:
+        benchmarks = os.path.abspath(decontamination.benchmarks)
+        decontamination = dataclasses.replace(decontamination, benchmarks=benchmarks)
+    opt_out = [os.path.abspath(file) for file in config.opt_out]
+    return dataclasses.replace(config, **named, decontamination=decontamination, opt_out=opt_out)
+
+
+def _executor(config: CurationConfig) -> contextlib.AbstractContextManager[None]:
+    """What the config's executor needs around all pipelines of a curation."""
+    if config.executor != "ray":
+        return contextlib.nullcontext()
+    from curator_pipelines.ray_cluster import ray_cluster
+
+    return ray_cluster(config.workers)
 
 
 @contextlib.contextmanager

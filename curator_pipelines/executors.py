@@ -1,12 +1,10 @@
-"""How a pipeline runs: processes on this machine (LocalExecutor), or Ray Data on this machine or a cluster."""
+"""How a pipeline runs: processes on this machine (LocalExecutor), or Ray Data on a cluster (ray_cluster.py)."""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import multiprocessing.connection
 import os
-import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +19,6 @@ from nemo_curator.tasks import EmptyTask, Task
 
 from glide_nemo.errors import GlideError
 
-CONNECT_TIMEOUT = 10.0  # seconds
 AHEAD = 4  # tasks handed to the pool for each worker, so that none waits and few lie in memory
 
 
@@ -94,40 +91,12 @@ def _end_with_parent() -> None:
 
 
 def make_executor(name: str, workers: int) -> BaseExecutor:
-    """`local` or `ray`. Ray starts on this machine, or joins the cluster that RAY_ADDRESS names."""
+    """`local` or `ray`, which needs a running cluster: see ray_cluster.py."""
     if name == "local":
         return LocalExecutor(workers)
     from nemo_curator.backends.ray_data import RayDataExecutor
 
-    start_ray()  # before the executor does, which takes what runs
+    from curator_pipelines.ray_cluster import join_ray
+
+    join_ray()  # before the executor does, which takes what runs
     return RayDataExecutor()
-
-
-def start_ray() -> None:
-    """Starts or joins Ray with its own progress kept off the terminal. GlideError where it does not come up."""
-    _check_cluster(os.environ.get("RAY_ADDRESS", ""))
-    import ray
-    import ray.data  # sets up its loggers
-
-    for noisy in ("ray", "ray.data"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    try:
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise GlideError(
-            f"Ray does not start ({reason}): check RAY_ADDRESS, or use executor=local, which needs no Ray"
-        ) from error
-
-
-def _check_cluster(address: str) -> None:
-    """GlideError where no one listens at `HOST:PORT`: Ray would end this process from C++, with a log for a reason."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return  # empty, `local` or `auto`
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
-    except OSError as error:
-        raise GlideError(
-            f"no Ray cluster at RAY_ADDRESS={address} ({error.strerror or error}): start it, or unset RAY_ADDRESS"
-        ) from error
