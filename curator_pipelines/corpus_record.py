@@ -58,6 +58,7 @@ def conclude_corpus(
         seconds=round(seconds, 1),
         stage_seconds={name: round(value, 2) for name, value in stage_seconds.items()},
         executor=config.executor,
+        deduplication=config.near_duplicates.backend,
         partitions=partitions,
     )
     documents = sum(split["documents"] for split in splits.values())

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from curator_pipelines import workers
 from curator_pipelines.config import HOW_IT_RUNS, CurationConfig
+from curator_pipelines.deduplication import GPU, backend_of
 from curator_pipelines.partitions import Partition, cut
 from curator_pipelines.reading import check_lines, fields_of, reading_stages
 from glide_nemo import fork_server
@@ -52,6 +53,9 @@ def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str],
         from curator_pipelines.stages.opt_out import read_lines
 
         settings["opt_out"] = [hashlib.sha256("\n".join(read_lines(file)).encode()).hexdigest() for file in lists]
+    near = dataclasses.replace(config.near_duplicates, backend=backend_of(config.near_duplicates.backend))
+    config = dataclasses.replace(config, near_duplicates=near)
+    settings["near_duplicates"]["backend"] = near.backend  # the two do not find the same
     inputs = {"crawl": crawl}
     if config.decontamination.benchmarks:  # by digest: fetched anew into the same directory they are others
         inputs["benchmarks"] = load(config.decontamination.benchmarks, "benchmarks")
@@ -189,7 +193,9 @@ def _process_corpus(config: CurationConfig, pipeline: ModuleType, work: Path, ou
     build_index(work, config.memory_mb)
     start = conclude_stage(corpus_task(config.pipeline, work, config.memory_mb), "read_partitions", took=False)
     stages = [*pipeline.corpus_stages(config), WriteCorpus(str(out), config.output_format, config.shard_bytes)]
-    (done,) = Pipeline(name=config.pipeline, stages=stages).run(make_executor(config.executor, 1), [start])
+    # On GPUs, Curator's workflows start Ray tasks of their own, which a Ray task cannot.
+    executor = make_executor("local" if config.near_duplicates.backend == GPU else config.executor, 1)
+    (done,) = Pipeline(name=config.pipeline, stages=stages).run(executor, [start])
     return done
 
 
