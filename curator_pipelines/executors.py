@@ -35,7 +35,7 @@ class LocalExecutor(BaseExecutor):
     def execute(self, stages: list[ProcessingStage], initial_tasks: list[Task] | None = None) -> list[Task]:
         tasks = initial_tasks or [EmptyTask()]
         if self.workers == 1 or len(tasks) == 1:
-            chain = _Chain(stages)
+            chain = Chain(stages)
             return [result for task in tasks for result in chain(task)]
         context = multiprocessing.get_context("forkserver")  # warmed up by workers.py, where time matters
         try:
@@ -49,7 +49,7 @@ class LocalExecutor(BaseExecutor):
             ) from error
 
 
-class _Chain:
+class Chain:
     """All stages of a pipeline, set up in this process."""
 
     def __init__(self, stages: Sequence[ProcessingStage]) -> None:
@@ -67,14 +67,14 @@ class _Chain:
         return tasks
 
 
-_chain: _Chain | None = None  # of a worker process
+_chain: Chain | None = None  # of a worker process
 
 
 def _start_worker(stages: bytes) -> None:
     """`stages` come by cloudpickle, as they do in Ray: some of Curator's filters hold local functions."""
     global _chain
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _chain = _Chain(cloudpickle.loads(stages))
+    _chain = Chain(cloudpickle.loads(stages))
 
 
 def _run(task: Task) -> list[Task]:
@@ -94,9 +94,9 @@ def make_executor(name: str, workers: int) -> BaseExecutor:
     """`local` or `ray`, which needs a running cluster: see ray_cluster.py."""
     if name == "local":
         return LocalExecutor(workers)
-    from nemo_curator.backends.ray_data import RayDataExecutor
-
     from curator_pipelines.ray_cluster import join_ray
 
     join_ray()  # before the executor does, which takes what runs
-    return RayDataExecutor()
+    from curator_pipelines.ray_executor import RayExecutor
+
+    return RayExecutor()

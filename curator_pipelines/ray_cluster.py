@@ -36,14 +36,14 @@ def ray_cluster(cpus: int = 0) -> Iterator[None]:
             yield
         return
     scratch = Path(tempfile.mkdtemp(prefix="glide-ray-"))
-    with _environment(_new_token(scratch / "token")):
+    with _environment(_token(scratch / "token", new=True)):
         head = subprocess.Popen(
             [sys.executable, "-m", "curator_pipelines.ray_head", str(cpus)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=_with_this_code(),
+            env={**os.environ, **_for_children(scratch)},
         )
         try:
             assert head.stdin and head.stdout and head.stderr
@@ -79,30 +79,36 @@ def slurm_nodes(out: Path) -> Iterator[None]:
     from nemo_curator.core.client import SlurmRayClient
 
     logger.disable("nemo_curator")
+    is_first = environment["SLURM_NODEID"] == "0"
     meeting = _meeting_place(out, environment)
-    scratch = tempfile.mkdtemp(prefix="glide-ray-")  # Ray's own default belongs to whoever came first to this node
-    with _environment(
-        {
-            "RAY_PORT_BROADCAST_DIR": str(meeting),
-            "SLURM_JOB_NODELIST": environment["SLURM_STEP_NODELIST"],  # a step may have fewer nodes than its job
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")]),  # has `ray`
-            "PYTHONPATH": _with_this_code()["PYTHONPATH"],
-        }
-    ):
-        client = SlurmRayClient(
-            ray_temp_dir=scratch,
-            include_dashboard=False,
-            cleanup_on_start=False,  # it would end the Ray of every other job on this node
-            ray_stdouterr_capture_file=str(Path(scratch) / "head.log"),
-        )
-        try:
-            _start(client)
-            yield
-        finally:
-            client.stop()
-            shutil.rmtree(scratch, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                meeting.rmdir()
+    if is_first:
+        meeting.mkdir(parents=True)
+    # A folder of this run's, since Ray's own default belongs to whoever came to the node first.
+    scratch = Path(tempfile.mkdtemp(prefix="glide-ray-"))
+    settings = {
+        "RAY_PORT_BROADCAST_DIR": str(meeting),
+        "SLURM_JOB_NODELIST": environment["SLURM_STEP_NODELIST"],  # a step may have fewer nodes than its job
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")]),  # has `ray`
+        **_token(meeting / "token", new=is_first),
+        **_for_children(scratch),
+    }
+    try:
+        with _environment(settings):
+            client = SlurmRayClient(
+                ray_temp_dir=str(scratch),
+                include_dashboard=False,
+                cleanup_on_start=False,  # it would end the Ray of every other job on this node
+                ray_stdouterr_capture_file=str(scratch / "head.log"),
+            )
+            try:
+                _start(client)
+                yield
+            finally:
+                client.stop()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if is_first:
+            shutil.rmtree(meeting, ignore_errors=True)
 
 
 def _start(client: SlurmRayClient) -> None:
@@ -118,7 +124,7 @@ def _start(client: SlurmRayClient) -> None:
 def join_ray() -> None:
     """Connects this process to the running Ray, with Ray's own progress kept off the terminal. GlideError if it fails.
 
-    Curator's executor does it again, and then says so.
+    Curator's executor connects again, with its own ideas of that, and finds it done.
     """
     _check_cluster(os.environ.get(ADDRESS, ""))
     import ray
@@ -143,9 +149,9 @@ def _meeting_place(out: Path, environment: Mapping[str, str]) -> Path:
     return out.with_name(f".{out.name}.ray-{'-'.join(launch)}")
 
 
-def _new_token(path: Path) -> dict[str, str]:
+def _token(path: Path, *, new: bool) -> dict[str, str]:
     """Settings by which only who can read the file may use a Ray: any other process that reaches it could run code."""
-    if not path.exists():
+    if new:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32))
     return {AUTH_MODE: "token", "RAY_AUTH_TOKEN_PATH": str(path)}
@@ -161,10 +167,17 @@ def _token_of_user() -> dict[str, str]:
     return {AUTH_MODE: "token"}
 
 
-def _with_this_code() -> dict[str, str]:
-    """The environment, in which Python finds this package from any working directory."""
+def _for_children(scratch: Path) -> dict[str, str]:
+    """Settings for Ray's Python processes: they find this package from any working directory, and start fast.
+
+    There are a dozen of them. Where each compiles what it imports, because none may write bytecode, Ray's own limit of
+    15 seconds for some of them is too short on a busy machine.
+    """
     here = str(Path(__file__).resolve().parents[1])
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))}
+    found = {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))}
+    if sys.dont_write_bytecode:
+        found |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(scratch / "bytecode")}
+    return found
 
 
 @contextlib.contextmanager
