@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from curator_pipelines.decontamination.settings import Decontamination
+from curator_pipelines.deduplication import AUTO, BACKENDS
 from curator_pipelines.pii.settings import Pii
 from curator_pipelines.reading import Reader
 from glide_nemo.errors import GlideError
@@ -89,6 +90,7 @@ class NearDuplicates:
     bands: int = 24
     rows: int = 8
     seed: int = 1
+    backend: str = AUTO  # gpu: NeMo-Curator's workflows, for exact duplicates too; auto: gpu where cudf imports
 
 
 @dataclass
@@ -149,6 +151,10 @@ class CurationConfig:
             raise GlideError(f"unknown output_format '{self.output_format}': choose one of {', '.join(FORMATS)}")
         if self.near_duplicates.bands < 1 or self.near_duplicates.rows < 1:
             raise GlideError("near_duplicates.bands and near_duplicates.rows must be above 0: try 24 and 8")
+        if self.near_duplicates.backend not in BACKENDS:
+            raise GlideError(
+                f"unknown near_duplicates.backend '{self.near_duplicates.backend}': choose one of {', '.join(BACKENDS)}"
+            )
         if self.memory_mb < 64:
             raise GlideError(f"memory_mb={self.memory_mb} is too small to sort with: choose at least 64")
         if not 0 < self.heldout_share < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from curator_pipelines import workers
 from curator_pipelines.config import HOW_IT_RUNS, CurationConfig
+from curator_pipelines.deduplication import GPU, backend_of
 from curator_pipelines.partitions import Partition, cut
 from curator_pipelines.reading import check_lines, fields_of, reading_stages
 from glide_nemo import fork_server
@@ -51,6 +53,9 @@ def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str],
         from curator_pipelines.stages.opt_out import read_lines
 
         settings["opt_out"] = [hashlib.sha256("\n".join(read_lines(file)).encode()).hexdigest() for file in lists]
+    near = dataclasses.replace(config.near_duplicates, backend=backend_of(config.near_duplicates.backend))
+    config = dataclasses.replace(config, near_duplicates=near)
+    settings["near_duplicates"]["backend"] = near.backend  # the two do not find the same
     inputs = {"crawl": crawl}
     if config.decontamination.benchmarks:  # by digest: fetched anew into the same directory they are others
         inputs["benchmarks"] = load(config.decontamination.benchmarks, "benchmarks")
@@ -67,17 +72,19 @@ def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
         fork_server.start(*workers.modules())
     from curator_pipelines.corpus_record import conclude_corpus
 
-    work = draft.path / WORK
+    out = draft.path.resolve()  # another node's processes have another working directory
+    config = _with_absolute_paths(config)
+    work = out / WORK
     work.mkdir(exist_ok=True)
     partitions = cut(files_of(crawl), config.partition_bytes, work, fields_of(config.reader))
     pipeline = _pipeline_module(config.pipeline)
     first = work / FIRST_PASS if config.paragraphs.drop_repeated else work
-    with _quiet():
+    with _quiet(), _executor(config):
         _process_documents(config, pipeline, crawl, partitions, first)
         _check_lines(config, partitions, first)
         if config.paragraphs.drop_repeated:
             _drop_paragraphs(config, partitions, first, work)
-        done = _process_corpus(config, pipeline, work, draft.path)
+        done = _process_corpus(config, pipeline, work, out)
     folders = [first, work] if config.paragraphs.drop_repeated else [work]
     conclude_corpus(config, draft, done, folders, len(partitions), time.monotonic() - started)
     shutil.rmtree(work)
@@ -186,7 +193,9 @@ def _process_corpus(config: CurationConfig, pipeline: ModuleType, work: Path, ou
     build_index(work, config.memory_mb)
     start = conclude_stage(corpus_task(config.pipeline, work, config.memory_mb), "read_partitions", took=False)
     stages = [*pipeline.corpus_stages(config), WriteCorpus(str(out), config.output_format, config.shard_bytes)]
-    (done,) = Pipeline(name=config.pipeline, stages=stages).run(make_executor(config.executor, 1), [start])
+    # On GPUs, Curator's workflows start Ray tasks of their own, which a Ray task cannot.
+    executor = make_executor("local" if config.near_duplicates.backend == GPU else config.executor, 1)
+    (done,) = Pipeline(name=config.pipeline, stages=stages).run(executor, [start])
     return done
 
 
@@ -204,6 +213,27 @@ def _pipeline_module(name: str) -> ModuleType:
         if not hasattr(module, function):
             raise GlideError(f"{name} has no {function}(config): see curator_pipelines/english.py")
     return module
+
+
+def _with_absolute_paths(config: CurationConfig) -> CurationConfig:
+    """The same settings, with files and directories named from the root."""
+    paths = ("perplexity_model", "quality_model", "toxicity_lexicon")
+    named = {name: os.path.abspath(getattr(config, name)) for name in paths if getattr(config, name)}
+    decontamination = config.decontamination
+    if decontamination.benchmarks:
+        benchmarks = os.path.abspath(decontamination.benchmarks)
+        decontamination = dataclasses.replace(decontamination, benchmarks=benchmarks)
+    opt_out = [os.path.abspath(file) for file in config.opt_out]
+    return dataclasses.replace(config, **named, decontamination=decontamination, opt_out=opt_out)
+
+
+def _executor(config: CurationConfig) -> contextlib.AbstractContextManager[None]:
+    """What the config's executor needs around all pipelines of a curation."""
+    if config.executor != "ray":
+        return contextlib.nullcontext()
+    from curator_pipelines.ray_cluster import ray_cluster
+
+    return ray_cluster(config.workers)
 
 
 @contextlib.contextmanager

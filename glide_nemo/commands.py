@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -88,6 +89,7 @@ def run_crawl(args: argparse.Namespace) -> None:
 
 def run_curate(args: argparse.Namespace) -> None:
     from curator_pipelines.curate import curate
+    from curator_pipelines.ray_cluster import slurm_nodes
     from glide_nemo import plugins
     from glide_nemo.artifact import load
     from glide_nemo.crawl.crawl import CrawlConfig, crawl
@@ -102,12 +104,13 @@ def run_curate(args: argparse.Namespace) -> None:
         raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR or --input PATH..., one of them")
     # The files given are an artifact too (their names and digests), so that the corpus can name what it came from.
     beside = out.resolve() if out.name in ("", "..") else out
-    pages = (
-        load(args.crawl, "crawl")
-        if args.crawl
-        else crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, inputs=args.input, force=args.force)
-    )
-    curate(config, pages, out, force=args.force)
+    with slurm_nodes(out) if config.executor == "ray" else contextlib.nullcontext():  # before anything is written
+        pages = (
+            load(args.crawl, "crawl")
+            if args.crawl
+            else crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, inputs=args.input, force=args.force)
+        )
+        curate(config, pages, out, force=args.force)
 
 
 def run_decontam(args: argparse.Namespace) -> None:
