@@ -17,7 +17,9 @@ def books() -> CurationConfig:
     """books, manuals, news and forums as plain text: Gopher's rules, lines as the typesetter broke them"""
     # A line of a book ends where the page did, so no rule looks at a line's end or length. A refrain, a running head or
     # a glossary repeats itself in a text of this length without harm: 2-grams to 4-grams are Gopher's, which chose its
-    # limits for books too, and a repeated block is cut rather than the book lost.
+    # limits for books too, and a repeated block is cut rather than the book lost. A run of blanks counts as one: with
+    # each blank as a character that is no letter, 5 of 16 books and manuals were lost to their indentation, and 2 are
+    # now, which are tables drawn with lines and bars to a third and a fourth of their characters.
     return CurationConfig(
         pipeline="curator_pipelines.books",
         quality=Quality(
@@ -46,6 +48,6 @@ def document_stages(config: CurationConfig) -> list[ProcessingStage]:
         DropRepeatedBlocks(config.repeated_block_lines),
         KeepAll(heuristics.length(limits), name="length"),
         IdentifyLanguage(config.language, config.min_language_score, config.identifier),
-        KeepAll([*heuristics.gopher(limits, config.language), *heuristics.repetition(limits)]),
+        KeepAll([*heuristics.gopher(limits, config.language, typeset=True), *heuristics.repetition(limits)]),
         *unwanted_stages(config),
     ]
