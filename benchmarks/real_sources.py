@@ -58,7 +58,8 @@ def fetch_all(folder: Path) -> None:
 
 def warcs(folder: Path) -> list[Path]:
     """WARC files that other tools wrote, the damaged ones among them."""
-    return sorted(path for name in SDISTS for path in (folder / name).rglob("*.warc*") if path.is_file())
+    found = (path for name in SDISTS for ending in ("*.warc", "*.warc.gz") for path in (folder / name).rglob(ending))
+    return sorted(path for path in found if path.is_file())
 
 
 def books(folder: Path) -> Iterator[dict[str, str]]:

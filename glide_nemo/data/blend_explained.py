@@ -123,5 +123,6 @@ def described(seen: Sequence[Seen], seq_length: int) -> Iterator[str]:
         if row.epochs > MANY_EPOCHS:
             yield (
                 f"warning: {row.part.label} is read {row.epochs:.1f} times, past {MANY_EPOCHS} repeated text teaches "
-                f"little (arXiv 2305.16264): give it a share of {MANY_EPOCHS * row.held / whole:.2g} at most, or more text"
+                "little (arXiv 2305.16264): give it a share of "
+                f"{MANY_EPOCHS * row.held / whole:.2g} at most, or more text"
             )

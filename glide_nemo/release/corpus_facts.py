@@ -28,7 +28,8 @@ REPETITION = re.compile("duplicates|paragraphs|repeated_blocks")
 LISTED = 50  # sources, licences and languages named one by one, largest first
 SCORES = ("language_score", "quality", "toxicity")  # between 0 and 1
 NUMBERS = dict.fromkeys((*SCORES, "perplexity"), "DOUBLE")  # of JSON lines; the other columns are text
-MAX_LINE = 256 << 20  # bytes of one document as JSON
+MAX_LINE = 32 << 20  # bytes of one document as JSON, three times the largest page; each thread holds two of them
+JSON_THREADS = 4
 ROUNDING = 3  # decimals of a score: what distributions tell apart
 
 
@@ -91,6 +92,7 @@ def _open(database: duckdb.DuckDBPyConnection, view: str, folders: Sequence[Path
         columns = _columns(packed)
         if columns:
             files = [str(path) for path in packed]
+            database.execute(f"SET threads = {JSON_THREADS}")
             database.read_json(
                 files, columns=columns, format="newline_delimited", compression="zstd", maximum_object_size=MAX_LINE
             ).create_view(view)

@@ -204,7 +204,7 @@ def documents() -> list[str]:
     [
         ("GopherQualityFilter", {}, gopher, 0.94),
         ("GopherRepetitionFilter", {}, repetition, 0.95),
-        ("FineWebQualityFilter", {}, fineweb, 1.0),
+        ("FineWebQualityFilter", {"char_duplicates_ratio": 0.1}, fineweb, 1.0),  # the paper's; its own default is 0.01
         ("C4QualityFilter", {"filter_no_terminal_punct": False, "filter_lorem_ipsum": False}, c4, 0.98),
     ],
 )

@@ -207,9 +207,11 @@ def test_a_corpus_in_json_lines_has_the_card_of_the_same_corpus_in_parquet(corpu
         table = pq.read_table(path)
         write_shards(corpus.path / folder, table.schema, iter(table.to_batches()), "jsonl.zst")
         path.unlink()
+    shutil.rmtree(tmp_path / "card")
     again = card(tmp_path, corpus)
     assert "train/*.jsonl.zst" in again
     assert again.replace("jsonl.zst", "parquet") == expected
     (corpus.path / "train" / "00000.jsonl.zst").write_bytes(b"{}")
+    shutil.rmtree(tmp_path / "card")
     with pytest.raises(GlideError, match="cannot read the files of"):
         card(tmp_path, corpus)
