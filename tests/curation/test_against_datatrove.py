@@ -213,7 +213,10 @@ def test_verdicts_on_real_documents(
 ) -> None:
     if len(documents()) < 300:
         pytest.skip("fewer than 300 documents are installed here")
-    pairs = [(theirs(name, text, **options), ours(text)) for text in documents()]
+    texts = documents()
+    if name == "FineWebQualityFilter":  # it counts empty lines as lines, and its own extraction leaves none
+        texts = [re.sub(r"\n\s*\n", "\n", text).strip() for text in texts]
+    pairs = [(theirs(name, text, **options), ours(text)) for text in texts]
     differences = Counter(pair for pair in pairs if (pair[0] is None) != (pair[1] is None))
     print(f"{name}: {sum(differences.values())} of {len(pairs)} differ: {dict(differences)}")
     assert sum(differences.values()) <= (1 - agreement) * len(pairs), differences

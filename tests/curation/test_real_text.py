@@ -14,11 +14,15 @@ from curator_pipelines import heuristics
 from curator_pipelines.books import books
 from curator_pipelines.config import Quality
 from curator_pipelines.english import english
+from curator_pipelines.filters.fineweb import NewLines
 from curator_pipelines.filters.gopher import NonAlphanumeric
 from curator_pipelines.filters.source_code import Generated
 from curator_pipelines.german import german
+from curator_pipelines.pii.redaction import Redactor
+from curator_pipelines.pii.settings import Pii
 from curator_pipelines.stages.c4_lines import C4Lines
 from curator_pipelines.stages.keep_all import judge
+from curator_pipelines.stages.redact_pii import pii_kinds
 
 GLOSSARY = """Glossary
 
@@ -49,6 +53,10 @@ Zeile darüber. Mehrere Zeilen auf einmal fügen Sie ein, indem Sie vorher ebens
 
 Geschützte Tabellen lassen keine Zeile zu. Heben Sie vorher ihren Schutz auf: Tabelle, Eigenschaften, Schutz aufheben.
 """
+
+
+def redacted(text: str) -> str:
+    return Redactor(pii_kinds(Pii())).redact(text)[0]
 
 
 def cut(text: str, **more: bool) -> list[str]:
@@ -130,3 +138,22 @@ def test_a_module_that_speaks_of_generated_files_was_not_generated() -> None:
     token = (Path(sysconfig.get_path("stdlib")) / "token.py").read_text(encoding="utf-8")
     assert Generated().score_document(token) == 1
     assert Generated().score_document(inspect.getsource(inspect)) == 0
+
+
+def test_the_number_of_a_section_is_no_address_and_an_address_is() -> None:
+    heading = "14.3.2.1. In Echtzeit\n\nDas Programm top zeigt, was gerade läuft. Mehr dazu im Kapitel danach."
+    assert redacted(heading) == heading
+    assert redacted(f"Text davor.\n\n  {heading}") == f"Text davor.\n\n  {heading}"
+    assert redacted("Der Server ist\n81.2.69.142 und antwortet.") == "Der Server ist\n<IP> und antwortet."
+    assert (
+        redacted("Er hat die Adresse 81.2.69.142. Danach folgt Text.") == "Er hat die Adresse <IP>. Danach folgt Text."
+    )
+    far = "x" * 60  # no line begins here, only what is looked at
+    assert redacted(f"{far} 81.2.69.142. Text") == f"{far} <IP>. Text"
+
+
+def test_empty_lines_between_paragraphs_make_no_list_of_a_page() -> None:
+    terms = "\n\n".join(f"Term {n}\n\nIt names the {n}th part of a long chain here." for n in range(20))
+    assert judge(terms, heuristics.fineweb(Quality(), "en")) is None
+    words = "\n\n".join("three words only" for _ in range(60))
+    assert NewLines(at_most=0.3).score_document(words) > 0.3
