@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
+from curator_pipelines.code import PERMISSIVE
 from curator_pipelines.formats.document import Unusable, decode_text
 from glide_nemo.artifact import write_atomically
 from glide_nemo.crawl.common_crawl import spread
@@ -88,6 +89,8 @@ def license_of(package: Distribution) -> str:
     metadata = package.metadata
     if expression := metadata.get("License-Expression"):
         return str(expression)
+    if metadata.get("License") in PERMISSIVE:  # free text, which may be an identifier
+        return str(metadata["License"])
     named = [
         line.split("::")[-1].strip() for line in metadata.get_all("Classifier") or [] if line.startswith("License")
     ]

@@ -18,10 +18,11 @@ def books() -> CurationConfig:
     # A line of a book ends where the page did, so no rule looks at a line's end or length. A refrain, a running head or
     # a glossary repeats itself in a text of this length without harm: 2-grams to 4-grams are Gopher's, which chose its
     # limits for books too, and a repeated block is cut rather than the book lost. A run of blanks counts as one: with
-    # each blank as a character that is no letter, 5 of 16 books and manuals were lost to their indentation, and 2 are
-    # now, which are tables drawn with lines and bars to a third and a fourth of their characters.
+    # each blank as a character that is no letter, 4 of 16 books and manuals were lost to their indentation. Two are
+    # now, whose tables are drawn with lines and bars, to 27 and 37 of 100 characters.
     return CurationConfig(
         pipeline="curator_pipelines.books",
+        min_language_score=0.5,  # as in english.py: of 21 English texts one lies between, 28 in 18 others lie elsewhere
         quality=Quality(
             min_words=200,
             max_words=5_000_000,

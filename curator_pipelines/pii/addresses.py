@@ -35,7 +35,7 @@ VERSION = re2.compile(
     rb"(?i)(?:\bv|\bver\.?|version(?:en|s|snummer)?|release[ds]?|build|update[ds]?|upgrade[ds]?|firmware|"
     rb"sections?|sect\.|chapter|clause|abschnitt|kapitel|ziffer|\xc2\xa7)[ :=(\"']{0,3}(?:to |auf |of |is |number )?$"
 )
-LINE_START = re2.compile(rb"(?:\A|\n)[ \t]*$")
+LINE_START = re2.compile("(?:\\A|\n)[ \t]*(?:[*•-][ \t]+)?$".encode())
 SECTION = re2.compile(rb"\.(?: |\xc2\xa0)+[^\s0-9]")
 ADDRESS = re2.compile(rb"(?i)\b(?:ip|ipv4|addr|address|adresse|host|server|dns|resolver|ping|gateway|client|proxy)\b")
 

@@ -144,6 +144,7 @@ def test_the_number_of_a_section_is_no_address_and_an_address_is() -> None:
     heading = "14.3.2.1. In Echtzeit\n\nDas Programm top zeigt, was gerade läuft. Mehr dazu im Kapitel danach."
     assert redacted(heading) == heading
     assert redacted(f"Text davor.\n\n  {heading}") == f"Text davor.\n\n  {heading}"
+    assert redacted(f"Text davor.\n\n  * {heading}") == f"Text davor.\n\n  * {heading}"
     assert redacted("Der Server ist\n81.2.69.142 und antwortet.") == "Der Server ist\n<IP> und antwortet."
     assert (
         redacted("Er hat die Adresse 81.2.69.142. Danach folgt Text.") == "Er hat die Adresse <IP>. Danach folgt Text."
