@@ -37,13 +37,14 @@ class Quality:
     c4_lines: bool = True  # cut lines that C4 cuts, but for those without an end mark; see stages/c4_lines.py
     c4_end_marks: bool = False  # those too
     min_words_per_line: int = 3
+    c4_headings: bool = True  # a line of fewer words stays where a sentence follows: it names what that is about
     min_sentences: int = 5
     max_curly_brackets: int = 0
     max_lines_without_end_mark: float = 0.85
     max_boilerplate: float = 0.4
     min_line_punctuation: float = 0.12
     max_short_lines: float = 0.67
-    max_duplicate_line_characters: float = 0.01
+    max_duplicate_line_characters: float = 0.1  # FineWeb's paper, section 3.6; datatrove's default is 0.01
     max_new_lines: float = 0.3  # a word
     min_unique_lines: float = 0.7
     min_unique_line_characters: float = 0.8

@@ -11,10 +11,10 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curator_pipelines import workers
 from curator_pipelines.config import HOW_IT_RUNS, CurationConfig
@@ -25,7 +25,7 @@ from glide_nemo import fork_server
 from glide_nemo.artifact import Artifact, Draft, load
 from glide_nemo.config import as_plain
 from glide_nemo.console import progress
-from glide_nemo.crawl.kinds import JSONL, WARC
+from glide_nemo.crawl.kinds import JSONL, TEXT, WARC
 from glide_nemo.crawl.sources import files_of
 from glide_nemo.errors import GlideError
 from glide_nemo.steps import run_step
@@ -39,15 +39,20 @@ FIRST_PASS = "first_pass"  # in it: partitions before their paragraphs are compa
 POLL = 0.3  # seconds
 
 
-def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str], *, force: bool = False) -> Artifact:
-    """The corpus artifact in `out`: `train/`, `heldout/` and `rejections/` as parquet.
+def curate(
+    config: CurationConfig, crawl: Artifact | Sequence[Artifact], out: str | os.PathLike[str], *, force: bool = False
+) -> Artifact:
+    """The corpus artifact in `out`: `train/`, `heldout/` and `rejections/` as parquet, of one crawl or of several.
 
     A killed run goes on with the partitions that are missing. Which executor ran it, and on how many processes, is not
     part of what the corpus is.
 
-    Raises GlideError where a WARC file is gone, none holds a page, or no document is left.
+    Raises GlideError where a WARC file is gone, none holds a page, a crawl is given twice, or no document is left.
     """
     config.check()
+    crawls = [crawl] if isinstance(crawl, Artifact) else list(crawl)
+    if len({each.sha256 for each in crawls}) < len(crawls):
+        raise GlideError("the same crawl is given twice: pass each once")
     settings = {key: value for key, value in as_plain(config).items() if key not in HOW_IT_RUNS}
     if lists := config.opt_out:  # what stands in them makes the corpus, not where they lie
         from curator_pipelines.stages.opt_out import read_lines
@@ -56,17 +61,19 @@ def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str],
     near = dataclasses.replace(config.near_duplicates, backend=backend_of(config.near_duplicates.backend))
     config = dataclasses.replace(config, near_duplicates=near)
     settings["near_duplicates"]["backend"] = near.backend  # the two do not find the same
-    inputs = {"crawl": crawl}
+    inputs = {f"crawl_{number}" if number > 1 else "crawl": each for number, each in enumerate(crawls, 1)}
     if config.decontamination.benchmarks:  # by digest: fetched anew into the same directory they are others
         inputs["benchmarks"] = load(config.decontamination.benchmarks, "benchmarks")
         del settings["decontamination"]["benchmarks"]
     for name, kind in (("perplexity_model", "ngram"), ("quality_model", "classifier")):
         if path := settings.pop(name):
             inputs[name] = load(path, kind)
-    return run_step("curate", out, "corpus", settings, inputs, lambda draft: _curate(config, crawl, draft), force=force)
+    return run_step(
+        "curate", out, "corpus", settings, inputs, lambda draft: _curate(config, crawls, draft), force=force
+    )
 
 
-def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
+def _curate(config: CurationConfig, crawls: Sequence[Artifact], draft: Draft) -> None:
     started = time.monotonic()
     if config.executor == "local" and config.workers != 1:
         fork_server.start(*workers.modules())
@@ -76,11 +83,11 @@ def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
     config = _with_absolute_paths(config)
     work = out / WORK
     work.mkdir(exist_ok=True)
-    partitions = cut(files_of(crawl), config.partition_bytes, work, fields_of(config.reader))
+    partitions, described = _cut(config, crawls, work)
     pipeline = _pipeline_module(config.pipeline)
     first = work / FIRST_PASS if config.paragraphs.drop_repeated else work
     with _quiet(), _executor(config):
-        _process_documents(config, pipeline, crawl, partitions, first)
+        _process_documents(config, pipeline, partitions, described, first)
         _check_lines(config, partitions, first)
         if config.paragraphs.drop_repeated:
             _drop_paragraphs(config, partitions, first, work)
@@ -90,8 +97,32 @@ def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
     shutil.rmtree(work)
 
 
+def _cut(
+    config: CurationConfig, crawls: Sequence[Artifact], work: Path
+) -> tuple[list[Partition], dict[int, dict[str, Any]]]:
+    """The partitions of all crawls and, by their numbers, what each reader is told of its documents."""
+    fields = fields_of(config.reader)
+    partitions: list[Partition] = []
+    described = {}
+    for crawl in crawls:
+        of_crawl = cut(files_of(crawl), config.partition_bytes, work, fields, first=len(partitions))
+        partitions += of_crawl
+        for partition in of_crawl:
+            described[partition.index] = {
+                "source": _source(crawl, partition),
+                "license": config.license or crawl.metrics["license"],
+                "license_of_all": bool(config.license),
+                "fields": fields,
+            }
+    return partitions, described
+
+
 def _process_documents(
-    config: CurationConfig, pipeline: ModuleType, crawl: Artifact, partitions: Sequence[Partition], work: Path
+    config: CurationConfig,
+    pipeline: ModuleType,
+    partitions: Sequence[Partition],
+    described: Mapping[int, Mapping[str, Any]],
+    work: Path,
 ) -> None:
     """Takes the partitions that are not done yet through the document stages."""
     from nemo_curator.pipeline import Pipeline
@@ -102,11 +133,6 @@ def _process_documents(
     from curator_pipelines.stages.partition_files import WritePartition, record_path
 
     work.mkdir(exist_ok=True)
-    described = {
-        "license": config.license or crawl.metrics["license"],
-        "license_of_all": bool(config.license),
-        "fields": fields_of(config.reader),
-    }
     missing = [partition for partition in partitions if not record_path(work, partition.index).exists()]
     if not missing:
         return
@@ -119,7 +145,7 @@ def _process_documents(
                 FileGroupTask(
                     dataset_name=config.pipeline,
                     data=[f"{partition.path}#{partition.start}"],
-                    reader_config={**as_plain(partition), **described, "source": _source(crawl, partition)},
+                    reader_config={**as_plain(partition), **described[partition.index]},
                 )
                 for partition in missing
                 if (partition.kind != WARC) == are_text
@@ -200,8 +226,11 @@ def _process_corpus(config: CurationConfig, pipeline: ModuleType, work: Path, ou
 
 
 def _source(crawl: Artifact, partition: Partition) -> str:
+    """Where a partition's documents come from; "" for text files, of which a partition may hold several."""
     named = crawl.metrics["source"]
-    return partition.name if named in ("warc", "files") else named
+    if named not in ("warc", "files"):
+        return named
+    return "" if partition.kind == TEXT else partition.name
 
 
 def _pipeline_module(name: str) -> ModuleType:

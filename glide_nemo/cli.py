@@ -87,10 +87,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site, or fetch WARC files")
     added.add_argument("--common-crawl", metavar="ID", help="fetch files of Common Crawl's CC-MAIN-2025-05")
+    added.add_argument("--site", type=Path, metavar="DIR", help="record a directory of HTML; license=SPDX, address=URL")
     _accept_warcs(added)
 
     added = command("curate", commands.run_curate, recipe, "pages or texts to a clean, deduplicated corpus and ledgers")
-    added.add_argument("--crawl", type=Path, metavar="DIR", help="a crawl that `glide crawl` wrote")
+    added.add_argument("--crawl", type=Path, nargs="+", default=[], metavar="DIR", help="what `glide crawl` wrote")
     _accept_warcs(added)
     described = "files, globs, directories or URLs: JSONL, parquet, text, WET, WARC, Wikipedia dumps, packed or not"
     added.add_argument("--input", nargs="+", default=[], metavar="PATH", help=described)

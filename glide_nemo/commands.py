@@ -73,11 +73,21 @@ def run_crawl(args: argparse.Namespace) -> None:
     from glide_nemo.crawl.common_crawl import CommonCrawlConfig, common_crawl
     from glide_nemo.crawl.crawl import CrawlConfig, crawl
     from glide_nemo.crawl.descriptions import DescriptionsConfig, record_descriptions
+    from glide_nemo.crawl.folder import FolderConfig, crawl_folder
     from glide_nemo.errors import GlideError
 
-    recipes = {"pydoc": CrawlConfig, "common_crawl": CommonCrawlConfig, "packages": DescriptionsConfig}
-    config = _configured(args, recipes, "common_crawl" if args.common_crawl else "pydoc")
-    if isinstance(config, CommonCrawlConfig):
+    recipes = {
+        "pydoc": CrawlConfig,
+        "common_crawl": CommonCrawlConfig,
+        "folder": FolderConfig,
+        "packages": DescriptionsConfig,
+    }
+    config = _configured(args, recipes, "common_crawl" if args.common_crawl else "folder" if args.site else "pydoc")
+    if isinstance(config, FolderConfig):
+        if not args.site:
+            raise GlideError("no directory of HTML: pass --site DIR")
+        crawl_folder(config, args.site, _given(args, "out"), force=args.force)
+    elif isinstance(config, CommonCrawlConfig):
         if not args.common_crawl:
             raise GlideError("no crawl named: pass --common-crawl ID, such as CC-MAIN-2025-05")
         common_crawl(config, args.common_crawl, _given(args, "out"), force=args.force)
@@ -101,14 +111,14 @@ def run_curate(args: argparse.Namespace) -> None:
         return
     out = _given(args, "out")
     if sum(map(bool, (args.warc, args.crawl, args.input))) != 1:
-        raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR or --input PATH..., one of them")
+        raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR... or --input PATH..., one of them")
     # The files given are an artifact too (their names and digests), so that the corpus can name what it came from.
     beside = out.resolve() if out.name in ("", "..") else out
     with slurm_nodes(out) if config.executor == "ray" else contextlib.nullcontext():  # before anything is written
         pages = (
-            load(args.crawl, "crawl")
+            [load(path, "crawl") for path in args.crawl]
             if args.crawl
-            else crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, inputs=args.input, force=args.force)
+            else [crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, inputs=args.input, force=args.force)]
         )
         curate(config, pages, out, force=args.force)
 
