@@ -181,20 +181,19 @@ def summarised(of_pages: Meter, of_many: Meter, work: Path) -> dict[str, Any]:
         "candidates": _size(second / "corpus", "candidates_*.parquet") / left_,
         "ledger_of_rejected": _size(rejected) / _rows(rejected),
     }
-    corpus = (
-        "first_index", "decide_paragraphs", "index", "exact_duplicates", "near_duplicates", "hold_out", "ledgers",
-    )  # fmt: skip
+    corpus = ("first_index", "decide_paragraphs", "index", "exact_duplicates", "near_duplicates", "hold_out")
     return {
         "cpu_seconds_per_megabyte": {
             stage: per_megabyte(of_pages, stage)
             for stage in of_pages.bytes
-            if of_pages.bytes[stage] and stage not in corpus and stage != "write_corpus"
+            if of_pages.bytes[stage] and stage not in (*corpus, "write_corpus")
         }
         | {"write_corpus": per_megabyte(of_many, "write_corpus")},
         "cpu_microseconds_per_document": {
             stage: _rounded(of_many.seconds[stage] / (entered if stage in corpus[:2] else left_) * 1e6)
             for stage in corpus
-        },
+        }
+        | {"ledgers": _rounded(of_many.seconds["ledgers"] / _rows(rejected) * 1e6)},
         "bytes_per_document": {name: _rounded(value) for name, value in sizes.items()},
         "bytes_per_text_byte": {
             "documents": _rounded(_size(second, "[0-9]*.parquet") / text),

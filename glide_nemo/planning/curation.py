@@ -14,7 +14,9 @@ MB, GB, TB = 1e6, 1e9, 1e12
 HOUR = 3600.0  # seconds
 BYTES_PER_PARTITION = 2_200  # in the parent: the partition, its task, its result; measured on 50,000 of each
 BYTES_PER_DOCUMENT = 40  # in the parent while near-duplicates are joined: five arrays of 64-bit numbers
-FILES_PER_PARTITION = 12  # of both passes: documents, record and two ledgers twice; paragraphs; bands; sketches
+WORKER_BYTES = 520 * MB  # of a process with its imports; measured on partitions of 0.1 and of 5 MB
+WORKER_BYTES_PER_BYTE = 13  # more of it, of packed WARC: measured on one partition of 33 MB, 194 MB of HTML
+FILES_PER_PARTITION = 11  # of both passes: documents, record and two ledgers twice; paragraphs; bands; sketches
 OF_HTML = ("extract_html",)
 OF_PAGES = ("fix_text", "drop_repeated_blocks", "length", "language")  # see every page's text
 OF_LANGUAGE = ("c4_lines", "quality")  # what is in the language
@@ -27,7 +29,9 @@ class Costs:
     """What was measured: CPU seconds of one core, bytes on disk. `benchmarks/curation_costs.py` makes it."""
 
     cpu_seconds_per_megabyte: Mapping[str, float]  # by stage, of what enters it; of read_warc, packed
-    cpu_microseconds_per_document: Mapping[str, float]  # by stage that sees all documents
+    cpu_microseconds_per_document: Mapping[
+        str, float
+    ]  # by stage that sees all documents; of ledgers, of those that left
     bytes_per_document: Mapping[str, float]  # by kind of file
     bytes_per_text_byte: Mapping[str, float]  # of files as large as the text: documents as parquet, n-grams
 
@@ -74,7 +78,7 @@ class CurationPlan:
     second_half: tuple[Stage, ...]  # all documents together
     disk: Mapping[str, float]  # bytes, by what they are; all of it at once, before the work folder goes
     moved: float  # bytes that joins and sorts read and write beyond the partitions' own
-    memory: Mapping[str, float]  # bytes, of the parent
+    memory: Mapping[str, float]  # bytes: of each worker, and of the parent for what
     partitions: int
     files: int
 
@@ -122,6 +126,7 @@ def plan_curation(
     }
     moved = 2 * disk["paragraphs"] + disk["bands"] + 2 * disk["candidates"] + 3 * corpus
     memory = {
+        "a worker": WORKER_BYTES + partition_bytes * WORKER_BYTES_PER_BYTE,
         "partitions": partitions * BYTES_PER_PARTITION,
         "near-duplicates": clean * BYTES_PER_DOCUMENT,
         "sorts and joins": memory_mb * MB,
@@ -148,8 +153,9 @@ def _first_half(crawl: Crawl, costs: Costs) -> tuple[Stage, ...]:
 
 def _second_half(crawl: Crawl, costs: Costs) -> tuple[Stage, ...]:
     clean, unique = crawl.pages * crawl.clean, crawl.pages * crawl.unique
+    entering = {**dict.fromkeys(costs.cpu_microseconds_per_document, clean), "ledgers": crawl.pages - unique}
     of_all = [
-        Stage(name, clean, 0.0, clean * microseconds / 1e6)
+        Stage(name, entering[name], 0.0, entering[name] * microseconds / 1e6)
         for name, microseconds in costs.cpu_microseconds_per_document.items()
     ]
     size = unique * crawl.text_bytes

@@ -1,4 +1,4 @@
-"""WARC files and evaluation items of any size: pages of sentences drawn from what is installed, most of them distinct."""
+"""WARC files and evaluation items of any size: pages of sentences drawn from what is installed, most of them unlike."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _texts(count: int, seed: int) -> Iterator[str]:
         if before and draw < 0.02:
             text = chance.choice(before)
         elif before and draw < 0.06:
-            text = chance.choice(before) + " This is what the second edition adds."
+            paragraphs = [f"{chance.choice(words).title()} {part}" for part in chance.choice(before).split("\n\n")]
+            text = "\n\n".join(paragraphs)  # each is another, and goes through the deduplication of paragraphs
         else:
             if before and draw < 0.16:
                 paragraphs[2] = chance.choice(before).split("\n\n")[1]

@@ -17,6 +17,7 @@ from glide_nemo.planning.curation import (
     OF_LANGUAGE,
     OF_PAGES,
     OF_SECOND_PASS,
+    WORKER_BYTES,
     Costs,
     Crawl,
     describe,
@@ -28,7 +29,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "curation-at-scale.md"
 STAGES = {"read_warc", "write_corpus", *OF_HTML, *OF_PAGES, *OF_LANGUAGE, *OF_CLEAN, *OF_SECOND_PASS}
 UNIT = Costs(
     cpu_seconds_per_megabyte=dict.fromkeys(STAGES, 1.0),
-    cpu_microseconds_per_document={"index": 3.0, "near_duplicates": 5.0},
+    cpu_microseconds_per_document={"index": 3.0, "near_duplicates": 5.0, "ledgers": 2.0},
     bytes_per_document={
         "paragraphs": 40.0,
         "bands": 200.0,
@@ -56,7 +57,7 @@ def test_cpu_seconds_are_megabytes_that_enter_times_cost() -> None:
     assert plan.first_half_seconds == pytest.approx(
         11_000 + 1_000 * len(OF_PAGES) + 500 * len(OF_LANGUAGE) + 200 * passes
     )
-    assert plan.second_half_seconds == pytest.approx(200_000 * 8e-6 + 100)  # documents, then 100 MB of text written
+    assert plan.second_half_seconds == pytest.approx(200_000 * 8e-6 + 900_000 * 2e-6 + 100)  # and 100 MB written
     assert plan.hours(10) * HOUR == pytest.approx(plan.first_half_seconds / 10 + plan.second_half_seconds)
 
 
@@ -84,6 +85,7 @@ def test_partitions_end_with_their_file_and_files_and_memory_follow_them() -> No
     assert plan.files == 40 * FILES_PER_PARTITION
     assert plan.memory["near-duplicates"] == pytest.approx(200_000 * BYTES_PER_DOCUMENT)
     assert plan.memory["sorts and joins"] == 64 * MB
+    assert plan.memory["a worker"] == WORKER_BYTES + 13 * 30 * MB
 
 
 def test_parts_of_a_crawl_take_together_what_it_takes() -> None:
