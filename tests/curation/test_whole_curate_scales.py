@@ -41,6 +41,7 @@ def curated(folder: Path, pages: int, benchmarks: Path) -> tuple[Usage, dict[str
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_eight_times_the_input_takes_no_more_memory_and_eight_times_the_time(tmp_path: Path, benchmarks: Path) -> None:
     small, few, _ = curated(tmp_path, PAGES, benchmarks)
     large, many, size = curated(tmp_path, 8 * PAGES, benchmarks)
@@ -48,7 +49,8 @@ def test_eight_times_the_input_takes_no_more_memory_and_eight_times_the_time(tmp
     for metrics, pages in ((few, PAGES), (many, 8 * PAGES)):
         assert metrics["funnel"][-1]["documents"] > 0.9 * pages
         assert metrics["contaminated"] > 0
-        assert {"near_duplicate", "repeated_paragraphs"} <= {row["reason"] for row in metrics["rejections"]}
+        assert {"exact_duplicate", "near_duplicate"} <= {row["reason"] for row in metrics["rejections"]}
+        assert metrics["counts"]["repeated_paragraphs"]["later_copies"] > 0
         assert metrics["counts"]["redact_pii"]["email"] > 0
     assert large.peak_bytes <= 1.3 * small.peak_bytes
     assert large.own_peak_bytes <= 1.3 * small.own_peak_bytes
