@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 WORK = "work"  # partitions done so far; removed when the corpus stands
 FIRST_PASS = "first_pass"  # in it: partitions before their paragraphs are compared
 POLL = 0.3  # seconds
+LOOKING = 0.02  # share of the time that the progress bar may take, however many partitions there are
 
 
 def curate(
@@ -290,8 +291,11 @@ def _watching(work: Path, sizes: dict[int, int]) -> Iterator[None]:
             advance(waiting.pop(index), f"partition {len(sizes) - len(waiting)}/{len(sizes)}")
 
     def watch(advance: Callable[..., None]) -> None:
-        while not stop.wait(POLL):
+        pause = POLL
+        while not stop.wait(pause):
+            started = time.monotonic()
             look(advance)
+            pause = max(POLL, (time.monotonic() - started) / LOOKING)
 
     with progress("curating", sum(sizes.values()), "kB of input") as advance:
         watcher = threading.Thread(target=watch, args=(advance,), daemon=True)

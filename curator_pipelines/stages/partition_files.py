@@ -88,7 +88,8 @@ class WritePartition(ProcessingStage[DocumentBatch, FileGroupTask]):
             "seconds": {stats.stage_name: stats.process_time for stats in task._stage_perf},
         }
         write_atomically(record_path(folder, partition), json.dumps(record))
-        return FileGroupTask(task.dataset_name, [str(documents)], task._stage_perf, {"partition": partition})
+        # What it took is in the record: a parent that keeps the results of a million partitions need not.
+        return FileGroupTask(task.dataset_name, [str(documents)], [], {"partition": partition})
 
 
 @dataclass
