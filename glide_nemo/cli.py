@@ -216,6 +216,7 @@ def _accept_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once; default: %(default)s")
     described = "tokens of one request, prompt and answer; default: what the model was trained at"
     parser.add_argument("--context", type=int, default=0, metavar="N", help=described)
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="default: one for each core")
 
 
 def _accept_warcs(parser: argparse.ArgumentParser) -> None:

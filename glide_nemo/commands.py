@@ -327,7 +327,7 @@ def run_serve(args: argparse.Namespace) -> None:
     from glide_nemo.serving.serve import ServeConfig, dry_run, serve
 
     key = args.api_key or os.environ.get("GLIDE_API_KEY")
-    config = ServeConfig(args.model, args.runtime, args.host, args.port, key, args.parallel, args.context)
+    config = ServeConfig(args.model, args.runtime, args.host, args.port, key, args.parallel, args.context, args.threads)
     if args.dry_run:
         print(dry_run(config))
         return
@@ -339,7 +339,7 @@ def run_bench(args: argparse.Namespace) -> None:
     from glide_nemo.errors import GlideError
     from glide_nemo.serving.bench import BenchConfig, bench_models, bench_server
 
-    config = apply_overrides(BenchConfig(args.runtime, args.parallel, args.context), args.overrides)
+    config = apply_overrides(BenchConfig(args.runtime, args.parallel, args.context, args.threads), args.overrides)
     if bool(args.model) == bool(args.url) or (args.url and args.against):
         raise GlideError("nothing to measure: pass --model DIR, with --against DIR if wanted, or --url URL")
     if args.url:

@@ -34,6 +34,7 @@ class BenchConfig:
     runtime: str = "auto"
     parallel: int = 16
     context: int = 0
+    threads: int = 0
     concurrency: list[int] = field(default_factory=lambda: [1, 4, 16])
     rounds: int = 4
     prompt_words: int = 32
@@ -126,7 +127,9 @@ def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def _serve_and_measure(config: BenchConfig, found: Found, bandwidth: float) -> dict[str, Any]:
-    settings = ServeConfig(found.path, found.runtime, port=0, parallel=config.parallel, context=config.context)
+    settings = ServeConfig(
+        found.path, found.runtime, port=0, parallel=config.parallel, context=config.context, threads=config.threads
+    )
     with served(settings) as server:
         server.wait_until_ready()
         measured = measure(config, server.url, server.pid)

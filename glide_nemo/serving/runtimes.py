@@ -31,6 +31,7 @@ class Settings:
     name: str
     context: int
     parallel: int
+    threads: int = 0  # 0 is one for each core
     api_key: str | None = field(default=None, repr=False)
     template: Path | None = None  # a chat template to use in place of the model's
     page: Path | None = None  # a directory of static files; only llama.cpp's server serves one
@@ -88,12 +89,12 @@ def command(found: Found, settings: Settings) -> Command:
 
 
 def _llama_cpp(path: Path, settings: Settings) -> Command:
-    cores = str(os.cpu_count())
+    threads = str(settings.threads or len(os.sched_getaffinity(0)))
     words = [
         llama_server() or "llama-server", "--model", str(path), "--alias", settings.name,
         "--host", settings.host, "--port", str(settings.port), "--metrics", "--no-slots", "--offline",
         "--ctx-size", str(settings.context * settings.parallel), "--parallel", str(settings.parallel), "--fit", "off",
-        "--threads", cores, "--threads-batch", cores,
+        "--threads", threads, "--threads-batch", threads,
         "--cache-ram", "0",  # else up to 8 GiB of earlier prompts
         "--temp", "1.0", "--top-k", "0", "--top-p", "1.0", "--min-p", "0.0",
         "--repeat-penalty", "1.0", "--presence-penalty", "0.0", "--frequency-penalty", "0.0",
@@ -113,6 +114,8 @@ def _vllm(path: Path, settings: Settings) -> Command:
     ]  # fmt: skip
     words += ["--chat-template", str(settings.template)] if settings.template else []
     environment = OFFLINE | _with_key("VLLM_API_KEY", settings)
+    if settings.threads:
+        environment |= {"OMP_NUM_THREADS": str(settings.threads)}
     if not has_gpu():
         words += ["--dtype", "float32", "--enforce-eager"]
         environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # GiB

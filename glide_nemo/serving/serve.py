@@ -7,8 +7,10 @@ import functools
 import http.server
 import shlex
 import signal
+import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,7 @@ from glide_nemo.serving.guarded_template import guarded
 from glide_nemo.serving.page import write_page
 from glide_nemo.serving.runtimes import Settings, choose, command
 from glide_nemo.serving.served_model import Described, describe
-from glide_nemo.serving.server import LOOPBACK, Server, free_port, started
+from glide_nemo.serving.server import LOOPBACK, STOP_SECONDS, Server, free_port, started
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,24 @@ class ServeConfig:
     api_key: str | None = field(default=None, repr=False)
     parallel: int = 4  # requests at once, the others wait
     context: int = 0  # tokens of one request, prompt and answer
+    threads: int = 0  # 0 is one for each core
 
     def check(self) -> None:
         if self.host not in LOOPBACK and not self.api_key:
             raise GlideError(
                 f"--host {self.host} lets others in: pass --api-key or set GLIDE_API_KEY, or serve on 127.0.0.1"
             )
-        if self.parallel < 1 or self.context < 0:
-            raise GlideError(f"cannot serve {self.parallel} requests of {self.context} tokens: pass at least one")
+        if self.parallel < 1 or self.context < 0 or self.threads < 0:
+            raise GlideError("cannot serve with --parallel below 1 or a negative --context or --threads: pass more")
 
 
 def serve(config: ServeConfig) -> None:
     """Serves until told to stop (Ctrl-C, SIGTERM), which ends well. GlideError where the server ends by itself."""
     with served(config, beside=True) as server:
-        told: list[int] = []
+        told: list[float] = []
 
         def forward(number: int, _: FrameType | None) -> None:
-            told.append(number)
+            told.append(time.monotonic())
             server.process.send_signal(number)
 
         before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -59,14 +62,20 @@ def serve(config: ServeConfig) -> None:
             server.wait_until_ready()
             if not told:
                 console.print(f"  ready: {server.url}/v1, chat page {server.page}; Ctrl-C stops it")
-            server.process.wait()
+            while server.process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    server.process.wait(0.2)
+                if told and time.monotonic() - told[0] > STOP_SECONDS:  # llama-server may hang amid a stream
+                    break  # and is killed
         except GlideError:
             if not told:  # else it ended because it was told to
                 raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        if not told:
+        if told:
+            server.process.kill()
+        else:
             raise server.ended()
 
 
@@ -81,7 +90,7 @@ def served(config: ServeConfig, *, beside: bool = False) -> Iterator[Server]:
         page, own_page = Path(scratch) / "page", found.runtime == "llama_cpp"
         settings = Settings(
             config.host, port, name_of(found), min(config.context or described.context, described.context),
-            config.parallel, config.api_key, page=page, template=_guarded_template(described, Path(scratch)),
+            config.parallel, config.threads, config.api_key, _guarded_template(described, Path(scratch)), page,
         )  # fmt: skip
         write_page(
             page, settings.name, chat=found.chat, needs_key=bool(config.api_key), api_port=None if own_page else port
@@ -115,7 +124,7 @@ def dry_run(config: ServeConfig) -> str:
     context = describe(found.path).context
     settings = Settings(
         config.host, config.port, name_of(found), min(config.context or context, context), config.parallel,
-        "..." if config.api_key else None,
+        config.threads, "..." if config.api_key else None,
     )  # fmt: skip
     planned = command(found, settings)
     return shlex.join(["env", *(f"{name}={value}" for name, value in planned.environment.items()), *planned.words])

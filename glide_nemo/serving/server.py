@@ -17,7 +17,7 @@ from glide_nemo.errors import GlideError
 from glide_nemo.serving.runtimes import Command
 
 START_SECONDS = 600.0  # that loading may take: 3b from a cold disk takes one minute, vLLM's import another
-STOP_SECONDS = 20.0  # that requests under way are given
+STOP_SECONDS = 10.0  # that a server told to stop is given
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # Run first in the child, which then becomes the server. On Linux it asks to be killed with its parent (a `preexec_fn`
