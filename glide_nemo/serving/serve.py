@@ -74,7 +74,7 @@ def serve(config: ServeConfig) -> None:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if told:
-            server.process.kill()
+            server.kill()
         else:
             raise server.ended()
 

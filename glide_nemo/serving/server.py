@@ -74,10 +74,14 @@ class Server:
         """Asks the server to end, and after STOP_SECONDS makes it."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends the server and all that it started, which has no other process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self.process.wait()
 
 
