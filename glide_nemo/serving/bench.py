@@ -107,7 +107,6 @@ def prompts(config: BenchConfig, stream: int, count: int) -> list[str]:
 def summarised(timings: Sequence[Timing], seconds: float) -> dict[str, Any]:
     """What is stated of the requests of one concurrency."""
     tokens = sum(timing.tokens for timing in timings)
-    writing = [timing.total - timing.first for timing in timings]
     return {
         "requests": len(timings),
         "tokens": tokens,
@@ -115,7 +114,7 @@ def summarised(timings: Sequence[Timing], seconds: float) -> dict[str, Any]:
         "time_to_first_token": _percentiles([timing.first for timing in timings]),
         "inter_token_latency": _percentiles([gap for timing in timings for gap in timing.gaps]),
         "decode_tokens_per_second": statistics.median(
-            (timing.tokens - 1) / max(spent, 1e-9) for timing, spent in zip(timings, writing, strict=True)
+            (timing.tokens - 1) / max(timing.writing, 1e-9) for timing in timings
         ),
     }
 

@@ -22,6 +22,7 @@ class Timing:
     gaps: tuple[float, ...]
     total: float
     tokens: int  # as the server counts them
+    writing: float  # from the first token to the last: as the server says, where it does, else as they arrived
 
 
 def timed_requests(
@@ -55,7 +56,7 @@ def timed_requests(
 async def _timed(client: httpx.AsyncClient, model: str, prompt: str, max_tokens: int) -> Timing:
     body = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "ignore_eos": True,
             "stream": True, "stream_options": {"include_usage": True}}  # fmt: skip
-    arrived, tokens, started = [], 0, time.perf_counter()
+    arrived, tokens, writing, started = [], 0, None, time.perf_counter()
     async with client.stream("POST", "/v1/completions", json=body) as response:
         if response.status_code != 200:
             said = (await response.aread()).decode(errors="replace")[:200]
@@ -68,7 +69,9 @@ async def _timed(client: httpx.AsyncClient, model: str, prompt: str, max_tokens:
                 arrived.append(now)
             if event.get("usage"):
                 tokens = event["usage"]["completion_tokens"]
+            if event.get("timings"):  # llama.cpp's: a client that is held up gets several tokens at once
+                writing = event["timings"]["predicted_ms"] / 1e3
     if not arrived:
         raise GlideError(f"the server wrote nothing, {client.base_url}: does the model work? try `glide chat`")
     gaps = tuple(after - before for before, after in itertools.pairwise(arrived))
-    return Timing(arrived[0] - started, gaps, arrived[-1] - started, tokens)
+    return Timing(arrived[0] - started, gaps, arrived[-1] - started, tokens, writing or arrived[-1] - arrived[0])

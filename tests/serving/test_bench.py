@@ -82,7 +82,7 @@ def test_no_two_prompts_begin_alike_and_a_seed_gives_the_same() -> None:
 
 
 def test_rates_are_tokens_over_the_time_of_all_and_of_each() -> None:
-    level = summarised([Timing(0.1, (0.1, 0.3), 0.5, 3), Timing(0.2, (0.2, 0.2), 0.6, 3)], seconds=2.0)
+    level = summarised([Timing(0.1, (0.1, 0.3), 0.5, 3, 0.4), Timing(0.2, (0.2, 0.2), 0.6, 3, 0.4)], seconds=2.0)
     assert level["tokens_per_second"] == 3.0
     assert level["decode_tokens_per_second"] == pytest.approx(2 / 0.4)
     assert level["inter_token_latency"]["p50"] == pytest.approx(0.2)
