@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -336,6 +337,31 @@ def run_chat(args: argparse.Namespace) -> None:
     from glide_nemo.serving.chat import chat
 
     chat(args.model, args.runtime, args.max_tokens, args.temperature, args.seed)
+
+
+def run_serve(args: argparse.Namespace) -> None:
+    from glide_nemo.serving.serve import ServeConfig, dry_run, serve
+
+    key = args.api_key or os.environ.get("GLIDE_API_KEY")
+    config = ServeConfig(args.model, args.runtime, args.host, args.port, key, args.parallel, args.context, args.threads)
+    if args.dry_run:
+        print(dry_run(config))
+        return
+    serve(config)
+
+
+def run_bench(args: argparse.Namespace) -> None:
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.errors import GlideError
+    from glide_nemo.serving.bench import BenchConfig, bench_models, bench_server
+
+    config = apply_overrides(BenchConfig(args.runtime, args.parallel, args.context, args.threads), args.overrides)
+    if bool(args.model) == bool(args.url) or (args.url and args.against):
+        raise GlideError("nothing to measure: pass --model DIR, with --against DIR if wanted, or --url URL")
+    if args.url:
+        bench_server(config, args.url, _given(args, "out"), force=args.force)
+    else:
+        bench_models(config, args.model, args.against, _given(args, "out"), force=args.force)
 
 
 def run_doctor(args: argparse.Namespace) -> None:
