@@ -171,6 +171,11 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("checkpoint", type=Path, metavar="RUN", help="run or checkpoint directory")
     added.add_argument("--to", default="hf,gguf:f16,gguf:q4_k_m", metavar="TARGETS", help="default: %(default)s")
 
+    added = command(
+        "import", commands.run_import, output, "a Hugging Face Llama to a checkpoint that training starts from"
+    )
+    added.add_argument("model", type=Path, metavar="DIR", help="Hugging Face directory with safetensors")
+
     added = command("certify", commands.run_certify, output, "compare the exports' logits with the trained model's")
     added.add_argument("checkpoint", type=Path, metavar="RUN", help="run or checkpoint directory")
     added.add_argument(

@@ -304,6 +304,12 @@ def run_export(args: argparse.Namespace) -> None:
     export(args.checkpoint, args.to, args.overrides, args.out, force=args.force)
 
 
+def run_import(args: argparse.Namespace) -> None:
+    from glide_nemo.export.from_hugging_face import import_hugging_face
+
+    import_hugging_face(args.model, _given(args, "out"), force=args.force)
+
+
 def run_certify(args: argparse.Namespace) -> int:
     from glide_nemo.artifact import last
     from glide_nemo.config import apply_overrides

@@ -45,17 +45,44 @@ BF16 = {
     "perplexity_difference": Bound(8e-3),
 }
 
-# Lossy on purpose, 4 to 6 bits a weight. A small model has less to spare than a large one (llama.cpp's own figures
-# for 7 B are below 0.01), so this bound catches a broken export and not a mediocre one.
+# GGML's float32: sums in another order, and tables for exp and SiLU, ten times FLOAT32's difference.
+GGML_F32 = {
+    "max_abs_logit_difference": Bound(1e-3),
+    "kl_divergence": Bound(1e-6),
+    "top1_agreement": Bound(0.999, at_least=True),
+    "perplexity_difference": Bound(1e-4),
+}
+
+# Lossy on purpose. The bounds are what llama.cpp itself publishes of Llama 3 8B against its F16 over the test split of
+# WikiText-2 (tools/perplexity/README.md, revision f364eb6f): mean KL divergence, share of equal most likely tokens,
+# perplexity. A model that was trained on as many tokens a parameter loses as much; one that was trained less, less.
+Q8_0 = {
+    "kl_divergence": Bound(0.0014),  # 0.001355
+    "top1_agreement": Bound(0.97, at_least=True),  # 97.67 %
+    "perplexity_difference": Bound(0.003),  # 6.2343 beside 6.2316
+}
+Q5_K_M = {
+    "kl_divergence": Bound(0.011),  # 0.010762
+    "top1_agreement": Bound(0.93, at_least=True),  # not published: between Q6_K's 96.03 % and Q4_K_M's
+    "perplexity_difference": Bound(0.01),  # 6.2886 beside 6.2316
+}
 Q4_K_M = {
-    "kl_divergence": Bound(0.05),
-    "top1_agreement": Bound(0.85, at_least=True),
-    "perplexity_difference": Bound(0.05),
+    "kl_divergence": Bound(0.032),  # 0.031273 without an importance matrix, 0.028152 with one
+    "top1_agreement": Bound(0.91, at_least=True),  # 91.90 %
+    "perplexity_difference": Bound(0.029),  # 6.4071 beside 6.2316
+}
+IQ4 = {
+    "kl_divergence": Bound(0.037),  # 0.035742 (IQ4_NL) and 0.036334 (IQ4_XS), with an importance matrix
+    "top1_agreement": Bound(0.90, at_least=True),  # not published: below Q4_K_M's
+    "perplexity_difference": Bound(0.037),  # 6.4556 and 6.4597 beside 6.2316
 }
 
 TOKENIZER = {"tokenizer_mismatches": Bound(0), "vocabulary_difference": Bound(0)}
 FINITE = {"finite_logits": Bound(1, at_least=True)}
 
 # By quantization for GGUF, and for a Hugging Face directory by the type that its weights were rounded to, if at all.
-GGUF = {"f16": F16, "q4_k_m": Q4_K_M}
+GGUF = {
+    "f32": GGML_F32, "f16": F16, "bf16": BF16,
+    "q8_0": Q8_0, "q5_k_m": Q5_K_M, "q4_k_m": Q4_K_M, "iq4_nl": IQ4, "iq4_xs": IQ4,
+}  # fmt: skip
 HUGGING_FACE = {"float32": FLOAT32, "float16": F16, "bfloat16": BF16}

@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glide_nemo.artifact import Artifact, Draft, write_atomically
 from glide_nemo.errors import GlideError
-from glide_nemo.export.hf_config import generation_config, model_config
+from glide_nemo.export.hf_config import generation_config, model_config, read_config
+from glide_nemo.export.intact import require_intact, require_space
+from glide_nemo.export.llama_names import llama_weights
+from glide_nemo.export.torch_dist import TorchDistCheckpoint
 from glide_nemo.export.weights import write_weights
 from glide_nemo.model.architecture import GlideArchitecture
 from glide_nemo.steps import run_step
-from glide_nemo.training.lineage import context_of, tokenizer_of
+from glide_nemo.training.lineage import ORIGIN, context_of, tokenizer_of
 from glide_nemo.training.pretrain import weights_of
-from glide_nemo.training.worker import run_with_megatron
+
+if TYPE_CHECKING:
+    import torch
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
@@ -51,27 +56,21 @@ def export_hf(config: HfConfig, checkpoint: Artifact, out: str | os.PathLike[str
     Raises GlideError where the checkpoint cannot be read or its tokenizer has been moved.
     """
     config.check()
-    tokenizer = tokenizer_of(checkpoint)
     architecture = GlideArchitecture(**checkpoint.metrics["architecture"])
     dtype = config.dtype
     if dtype == "auto":
         dtype = "bfloat16" if checkpoint.config.get("mixed_precision") else "float32"
-    vocab_size = tokenizer.metrics["vocab_size"]
+    files, contents = _around_the_weights(checkpoint, architecture, dtype)
+    vocab_size = contents["config.json"]["vocab_size"]
+    weights = weights_of(checkpoint, config.weights)
 
     def write(draft: Draft) -> None:
-        stated = model_config(architecture, vocab_size, tokenizer.metrics["special"], dtype)
-        stated["max_position_embeddings"] = context_of(checkpoint)
-        written = run_with_megatron(
-            convert, weights_of(checkpoint, config.weights), architecture, dtype, draft.path, config.max_shard_bytes,
-            log=draft.logs / "megatron.log",
-        )  # fmt: skip
-        for name in TOKENIZER_FILES:
-            shutil.copyfile(tokenizer.path / name, draft.path / f".{name}.partial")
-            os.replace(draft.path / f".{name}.partial", draft.path / name)
-        for name, content in (
-            ("config.json", stated),
-            ("generation_config.json", generation_config(tokenizer.metrics["special"])),
-        ):
+        require_intact(checkpoint, weights.name)
+        written = convert(weights, architecture, vocab_size, dtype, draft.path, config.max_shard_bytes)
+        for path in files:
+            shutil.copyfile(path, draft.path / f".{path.name}.partial")
+            os.replace(draft.path / f".{path.name}.partial", draft.path / path.name)
+        for name, content in contents.items():
             write_atomically(draft.path / name, json.dumps(content, indent=1) + "\n")
         draft.metrics = {
             "recipe": checkpoint.metrics["recipe"],
@@ -85,35 +84,50 @@ def export_hf(config: HfConfig, checkpoint: Artifact, out: str | os.PathLike[str
     return run_step("hf", out, "model", config, {"checkpoint": checkpoint}, write, force=force)
 
 
+def _around_the_weights(
+    checkpoint: Artifact, architecture: GlideArchitecture, dtype: str
+) -> tuple[list[Path], dict[str, dict[str, Any]]]:
+    """Files to copy, and contents of files to write, by name. An imported checkpoint keeps those that came with it."""
+    origin = checkpoint.path / ORIGIN
+    if origin.is_dir():
+        stated = read_config(origin) | {"dtype": dtype, "torch_dtype": dtype}
+        return sorted(path for path in origin.iterdir() if path.name != "config.json"), {"config.json": stated}
+    tokenizer = tokenizer_of(checkpoint)
+    ids = tokenizer.metrics["special"]
+    stated = model_config(architecture, tokenizer.metrics["vocab_size"], ids, dtype)
+    stated["max_position_embeddings"] = context_of(checkpoint)
+    files = [tokenizer.path / name for name in TOKENIZER_FILES]
+    return files, {"config.json": stated, "generation_config.json": generation_config(ids)}
+
+
 def convert(
-    checkpoints: Path,
-    architecture: GlideArchitecture,
-    dtype: str,
-    out: Path,
-    max_shard_bytes: int,
-    report: Callable[[dict[str, Any]], None],
+    checkpoints: Path, architecture: GlideArchitecture, vocab_size: int, dtype: str, out: Path, max_shard_bytes: int
 ) -> dict[str, int]:
-    """Writes the weights; runs where Megatron is (`run_with_megatron`). Returns how many parameters and bytes."""
+    """Writes the weights, one file of them in memory and of the checkpoint one layer. How many parameters and bytes.
+
+    Raises GlideError where the disk has no room for them.
+    """
     import torch
 
-    from glide_nemo.model.bridge import hugging_face_config, hugging_face_weights, loaded_model
-
+    kind = getattr(torch, dtype)
+    padding = (architecture.padded_vocab_size - vocab_size) * architecture.hidden_size
+    require_space(out, (architecture.parameters - padding) * kind.itemsize)
     exported = 0
 
-    def weights(model: Any) -> Iterator[tuple[str, Any]]:
+    def weights() -> Iterator[tuple[str, torch.Tensor]]:
         nonlocal exported
-        embedding = None
-        for name, weight in hugging_face_weights(model, hugging_face_config(architecture, architecture.seq_length)):
-            if name == "model.embed_tokens.weight":
-                embedding = weight
-            if name == "lm_head.weight":  # tied: the embedding is all there is
-                if not torch.equal(weight, embedding):
-                    raise GlideError(f"{checkpoints} has an output layer of its own: only tied ones are exported")
-                continue
+        for name, weight in llama_weights(TorchDistCheckpoint(newest(checkpoints)), architecture, vocab_size):
             exported += weight.numel()
             # A copy of its own: safetensors refuses views into a larger tensor.
-            yield name, weight.detach().to(getattr(torch, dtype), copy=True).contiguous()
+            yield name, weight.to(kind, copy=True, memory_format=torch.contiguous_format)
 
-    with loaded_model(checkpoints) as model:
-        written = write_weights(out, weights(model), max_shard_bytes)
+    written = write_weights(out, weights(), max_shard_bytes)
     return {"parameters": exported, "bytes": written}
+
+
+def newest(checkpoints: Path) -> Path:
+    """The newest whole iteration in a directory of Megatron checkpoints. GlideError where there is none."""
+    tracker = checkpoints / "latest_checkpointed_iteration.txt"
+    if not tracker.exists():
+        raise GlideError(f"no Megatron checkpoint in {checkpoints}: train one with `glide pretrain`")
+    return checkpoints / f"iter_{int(tracker.read_text()):07d}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from glide_nemo.errors import GlideError
@@ -61,3 +63,11 @@ def generation_config(ids: dict[str, int]) -> dict[str, Any]:
         "eos_token_id": [ids[special.END_OF_TEXT], ids[special.TURN_END]],
         "pad_token_id": ids[special.PAD],
     }
+
+
+def read_config(model: Path) -> dict[str, Any]:
+    """config.json of a Hugging Face directory. GlideError where there is none to read."""
+    try:
+        return json.loads((model / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise GlideError(f"no readable config.json in {model} ({error}): pass a Hugging Face directory") from error

@@ -13,16 +13,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load_network(path: Path) -> PreTrainedModel:
-    """The model of a Hugging Face directory in float32, whatever its weights are stored in."""
-    import torch
+def load_network(path: Path, dtype: str = "float32") -> PreTrainedModel:
+    """The model of a Hugging Face directory in float32, whatever its weights are stored in; `auto` leaves them so."""
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     with _errors_as_ours(path, "the model"):
         # An absolute path can never be taken for a name on a hub.
-        return AutoModelForCausalLM.from_pretrained(path.resolve(), dtype=torch.float32, local_files_only=True).eval()
+        return AutoModelForCausalLM.from_pretrained(path.resolve(), dtype=dtype, local_files_only=True).eval()
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:

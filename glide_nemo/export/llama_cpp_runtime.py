@@ -14,6 +14,8 @@ from glide_nemo.errors import GlideError
 if TYPE_CHECKING:
     import llama_cpp
 
+    from glide_nemo.export.calibration import Importance
+
 
 @contextmanager
 def opened(
@@ -49,16 +51,48 @@ def opened(
         yield model
 
 
-def quantize(source: Path, target: Path, quantization: str) -> None:
-    """Writes a GGUF file quantized by llama.cpp. GlideError where it fails."""
+def quantize(source: Path, target: Path, quantization: str, importance: Importance | None = None) -> None:
+    """Writes a GGUF file quantized by llama.cpp, calibration noted in it. GlideError where that fails."""
     import llama_cpp
 
     silence()
     params = llama_cpp.llama_model_quantize_default_params()
     params.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quantization.upper()}")
     params.nthread = os.cpu_count()
+    if importance:
+        params.imatrix, params.kv_overrides = _entries(importance), _notes(importance)
     if llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), params) != 0:
         raise GlideError(f"llama.cpp could not quantize {source} to {quantization}: check the disk, then run again")
+
+
+def _entries(importance: Importance) -> Any:
+    """Mean squares as llama.cpp takes them: an array of name, values and their number that ends with an empty one."""
+    import ctypes
+
+    import llama_cpp
+
+    entries = (llama_cpp.llama_model_imatrix_data * (len(importance.sums) + 1))()
+    for entry, (name, sums) in zip(entries, sorted(importance.sums.items()), strict=False):
+        values = (ctypes.c_float * sums.size).from_buffer_copy((sums / importance.tokens).astype("float32").tobytes())
+        entry.name, entry.data, entry.size = name.encode(), values, sums.size
+    return entries
+
+
+def _notes(importance: Importance) -> Any:
+    """The keys that llama-quantize writes, in the same form: an array that ends with an empty key."""
+    import llama_cpp
+
+    said = importance.described()
+    notes = {"file": "importance.gguf", "dataset": said["dataset"]}
+    notes |= {"entries_count": said["entries"], "chunks_count": said["sequences"]}
+    overrides = (llama_cpp.llama_model_kv_override * (len(notes) + 1))()
+    for override, (key, value) in zip(overrides, notes.items(), strict=False):
+        override.key = f"quantize.imatrix.{key}".encode()
+        if isinstance(value, str):
+            override.tag, override.value.val_str = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_STR, value.encode()
+        else:
+            override.tag, override.value.val_i64 = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_INT, value
+    return overrides
 
 
 def silence() -> None:

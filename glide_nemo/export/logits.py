@@ -5,16 +5,19 @@ Shape suffixes: B = sequences, S = tokens of a sequence, V = vocabulary of the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glide_nemo.errors import GlideError
+from glide_nemo.export.continuations import Tokens, greedy
 from glide_nemo.export.hugging_face_runtime import load_network
 from glide_nemo.export.llama_cpp_runtime import opened
 
 if TYPE_CHECKING:
     import numpy
+
+COMPARED_TOKENS = 4_096  # of a certificate, unless it is told otherwise
 
 
 def heldout_sequences(tokens: Path, dtype: str, count: int, length: int) -> numpy.ndarray:
@@ -27,15 +30,29 @@ def heldout_sequences(tokens: Path, dtype: str, count: int, length: int) -> nump
     stream = numpy.memmap(tokens / "heldout.bin", dtype, mode="r")
     if len(stream) < length:
         raise GlideError(f"{tokens} holds {len(stream)} held-out tokens, {length} are needed: hold out more text")
-    count = min(count, len(stream) // length)
-    starts = numpy.linspace(0, len(stream) - length, count).astype(int)
+    starts = heldout_starts(len(stream), min(count, len(stream) // length), length)
     return numpy.stack([stream[start : start + length] for start in starts]).astype(numpy.int64)
 
 
+def heldout_starts(total: int, count: int, length: int) -> list[int]:
+    """Where `count` sequences of `length` tokens begin that are spread evenly over a stream of `total`."""
+    import numpy
+
+    return numpy.linspace(0, total - length, count).astype(int).tolist()
+
+
 def write_megatron_logits(
-    checkpoints: Path, tokens_BS: numpy.ndarray, vocab_size: int, path: Path, report: Callable[[dict[str, Any]], None]
-) -> None:
-    """Saves logits_BSV, padded columns cut off, as float32 .npy; runs where Megatron is (`run_with_megatron`)."""
+    checkpoints: Path,
+    tokens_BS: numpy.ndarray,
+    vocab_size: int,
+    prompted: Sequence[Tokens],
+    path: Path,
+    report: Callable[[dict[str, Any]], None],
+) -> list[Tokens]:
+    """Saves logits_BSV, padded columns cut off, as float32 .npy; runs where Megatron is (`run_with_megatron`).
+
+    Returns what the model writes after each prompt.
+    """
     import numpy
     import torch
 
@@ -47,7 +64,13 @@ def write_megatron_logits(
         for row, tokens_S in enumerate(tokens_BS):
             found = logits(model, torch.from_numpy(tokens_S)[None])[0, :, :vocab_size]
             logits_BSV[row] = found.float().cpu().numpy()
+
+        def next_token(tokens: Tokens) -> int:
+            return int(logits(model, torch.tensor([tokens]))[0, -1, :vocab_size].argmax())
+
+        written = [greedy(next_token, prompt) for prompt in prompted]
     logits_BSV.flush()
+    return written
 
 
 def hugging_face_logits(model: Path, tokens_BS: numpy.ndarray) -> Iterator[numpy.ndarray]:

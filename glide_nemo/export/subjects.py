@@ -25,6 +25,7 @@ class Subject:
     path: Path  # Hugging Face directory or .gguf file
     limits: Mapping[str, bounds.Bound]
     artifact: Artifact | None
+    quantization: str | None = None  # of a GGUF file
     weights: str = "trained"  # of the checkpoint that it was made from, or their average: ema
 
     @property
@@ -64,9 +65,10 @@ def subject(name: str, export: Path | Artifact, checkpoint: Artifact) -> Subject
     known = export if isinstance(export, Artifact) else None
     path = export.path if isinstance(export, Artifact) else export
     if path.is_dir() and (path / "config.json").exists():
-        return Subject(name, "hf", path, _hugging_face_limits(path, checkpoint), known, weights)
+        return Subject(name, "hf", path, _hugging_face_limits(path, checkpoint), known, weights=weights)
     file = path / FILE if path.is_dir() else path
-    return Subject(name, "gguf", file, bounds.GGUF[quantization_of(file)], known, weights)
+    kind = quantization_of(file)
+    return Subject(name, "gguf", file, bounds.GGUF[kind], known, kind, weights)
 
 
 def _hugging_face_limits(path: Path, checkpoint: Artifact) -> Mapping[str, bounds.Bound]:
@@ -93,6 +95,8 @@ def _of_run(run: Path, target: Target) -> Artifact:
     for found in reversed(artifact.in_run(run)):
         variant = next(iter(found.config.values()), None)  # an exporter's first setting
         kind = "model" if target.exporter == "hf" else "export"
+        if target.exporter == "gguf" and not (found.path / FILE).exists():
+            continue  # another exporter's
         if found.kind == kind and target.variant in (None, variant):
             return found
     name = target.directory.replace("_", ":", 1)

@@ -23,6 +23,8 @@ def write_weights(out: Path, weights: Iterable[tuple[str, Tensor]], max_shard_by
 
     `weights` may be a generator; each name once. Every file appears under its name when it is whole.
     """
+    for left in (*out.glob(".tmp*"), *out.glob(".shard-*")):  # of a run that was killed; the first are safetensors' own
+        left.unlink()
     shards: list[list[str]] = []
     pending: dict[str, Tensor] = {}
     pending_bytes = total = 0
@@ -64,25 +66,49 @@ def _save(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 class HuggingFaceWeights:
-    """The weights in a Hugging Face directory, in one file or several. GlideError where there are none to read."""
+    """The weights in a Hugging Face directory, in one file or several.
+
+    Raises GlideError where there are none, where they are pickled, or where a file is damaged or missing.
+    """
 
     def __init__(self, directory: Path) -> None:
         import safetensors
 
         self._files: dict[str, Any] = {}  # the open file that holds each tensor
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.dtypes: dict[str, str] = {}  # as safetensors calls them: F32, BF16
         paths = sorted(directory.glob("model*.safetensors"))
+        if pickled := sorted([*directory.glob("*.bin"), *directory.glob("*.pt"), *directory.glob("*.pth")]):
+            raise GlideError(f"pickled weights, {pickled[0]}, run code where they are read: pass safetensors alone")
         if not paths:
             raise GlideError(f"no model*.safetensors in {directory}: pass a directory that `glide export` wrote")
         for path in paths:
             try:
                 file = safetensors.safe_open(path, framework="pt")
-            except safetensors.SafetensorError as error:
+            except (safetensors.SafetensorError, OSError) as error:
                 raise GlideError(f"cannot read {path} ({error}): export the model again") from error
             for name in file.keys():  # noqa: SIM118, it is no dictionary
                 self._files[name] = file
                 self.shapes[name] = tuple(file.get_slice(name).get_shape())
+                self.dtypes[name] = file.get_slice(name).get_dtype()
+        self._check_index(directory)
+
+    def _check_index(self, directory: Path) -> None:
+        """GlideError where the index of several files names a tensor that none of them holds."""
+        try:
+            index = json.loads((directory / "model.safetensors.index.json").read_text(encoding="utf-8"))["weight_map"]
+        except FileNotFoundError:
+            return
+        except (ValueError, KeyError) as error:
+            raise GlideError(f"cannot read the index of the weights in {directory} ({error}): export again") from error
+        lacking = sorted(set(index) - set(self.shapes))
+        if lacking:
+            raise GlideError(f"{directory} lacks {index[lacking[0]]}, which holds {lacking[0]}: export the model again")
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor as it is stored."""
+        return self._files[name].get_tensor(name)
 
     def read(self, name: str) -> numpy.ndarray:
         """A tensor as float32, which holds every type it may be stored in."""
-        return self._files[name].get_tensor(name).float().numpy()
+        return self.tensor(name).float().numpy()

@@ -65,6 +65,8 @@ def tokenizer_config() -> dict[str, Any]:
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_prefix_space": False,
+        "add_bos_token": False,  # what llama.cpp's converter reads; of itself it would have llama.cpp add one
+        "add_eos_token": False,
         "clean_up_tokenization_spaces": False,
         "bos_token": special.END_OF_TEXT,
         "eos_token": special.END_OF_TEXT,

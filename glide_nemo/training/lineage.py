@@ -8,6 +8,8 @@ from glide_nemo.artifact import Artifact
 from glide_nemo.errors import GlideError
 from glide_nemo.model.architecture import GlideArchitecture
 
+ORIGIN = "huggingface"  # of an imported checkpoint: the config and tokenizer files that came with its weights
+
 
 def lineage(checkpoint: Artifact) -> Iterator[Artifact]:
     """The checkpoint, the one it started from, and so on to the first."""
@@ -18,7 +20,9 @@ def lineage(checkpoint: Artifact) -> Iterator[Artifact]:
 
 
 def tokenizer_of(checkpoint: Artifact) -> Artifact:
-    """The tokenizer whose tokens the checkpoint was trained on."""
+    """The tokenizer whose tokens the checkpoint was trained on, or that it was imported with."""
+    if "tokenizer" in checkpoint.record["inputs"]:
+        return checkpoint.input("tokenizer")
     return checkpoint.input("tokens").input("tokenizer")
 
 
@@ -28,6 +32,8 @@ def pretraining_tokens(checkpoint: Artifact) -> Artifact:
     GlideError where no phase of its lineage was trained on documents.
     """
     for trained in lineage(checkpoint):
+        if (trained.path / ORIGIN).is_dir():
+            break  # imported: what it was pretrained on did not come with it
         tokens = trained.input("tokens")
         if "corpus" in tokens.record["inputs"]:
             return tokens

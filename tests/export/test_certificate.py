@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from glide_nemo import artifact
 from glide_nemo.artifact import Artifact
 from glide_nemo.errors import GlideError
-from glide_nemo.export.certificate import CertificateConfig, certify, parse_against
-from glide_nemo.export.gguf import write_f16
+from glide_nemo.export.certificate import CertificateConfig, certify, parse_against, show
+from glide_nemo.export.gguf_file import write_gguf
 from glide_nemo.export.targets import export
 from glide_nemo.export.weights import HuggingFaceWeights
 
@@ -58,6 +58,30 @@ def test_every_tokenizer_was_compared_on_text(certificate: Artifact) -> None:
     assert certificate.metrics["strings_compared"] > 50
 
 
+def test_the_divergence_of_a_quantized_file_is_stated_against_the_f16_one_too(certificate: Artifact) -> None:
+    stated = {
+        check["against"]: check
+        for check in certificate.metrics["checks"]
+        if (check["runtime"], check["measure"]) == ("gguf:q4_k_m", "kl_divergence")
+    }
+    assert set(stated) == {"megatron", "gguf:f16"}
+    assert stated["gguf:f16"]["value"] == pytest.approx(stated["megatron"]["value"], rel=0.1)
+    assert stated["gguf:f16"]["bound"] == 0.032
+
+
+def test_what_each_runtime_writes_is_compared_and_shown(
+    certificate: Artifact, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(certificate.metrics["continuations"]) == 3
+    for row in certificate.metrics["continuations"]:
+        assert set(row) == {"prompt", "megatron", *ALL.split(",")}
+        assert row["hf"] == row["megatron"] and row["prompt"] and row["megatron"]
+    assert measures(certificate, "hf")["greedy_agreement"]["value"] == 1
+    assert measures(certificate, "gguf:f16")["greedy_agreement"]["value"] > 0.5
+    show(certificate)
+    assert "the likeliest token each time" in capsys.readouterr().out
+
+
 def edit_config(model: Path, **keys: object) -> None:
     stated = json.loads((model / "config.json").read_text()) | keys
     (model / "config.json").write_text(json.dumps(stated))
@@ -92,6 +116,17 @@ def one_weight_in_a_thousand_zeroed(model: Path) -> None:
     edit_weights(model, zero)
 
 
+def untied_head(model: Path) -> None:
+    """As where an output layer that is only a copy at first is trained on, or is left at its random values."""
+    edit_config(model, tie_word_embeddings=False)
+
+    def untie(weights: dict[str, torch.Tensor]) -> None:
+        embedding = weights["model.embed_tokens.weight"]
+        weights["lm_head.weight"] = embedding + 0.01 * torch.randn(embedding.shape)
+
+    edit_weights(model, untie)
+
+
 def no_number(model: Path) -> None:
     def spoil(weights: dict[str, torch.Tensor]) -> None:
         weights["model.norm.weight"][0] = torch.nan
@@ -123,6 +158,7 @@ BROKEN = {
     other_norm_epsilon: "max_abs_logit_difference",
     swapped_heads: "max_abs_logit_difference",
     one_weight_in_a_thousand_zeroed: "max_abs_logit_difference",
+    untied_head: "max_abs_logit_difference",
     no_number: "finite_logits",
     tokenizer_off_by_one: "tokenizer_mismatches",
     padded_vocabulary: "vocabulary_difference",
@@ -141,7 +177,7 @@ def certificate_of_broken_ones(small_run: Path, tmp_path_factory: pytest.TempPat
         damage(model)
         targets.append(f"hf={model}")
         if damage in BROKEN_GGUF:
-            write_f16(model, folder / f"{damage.__name__}.gguf")
+            write_gguf(model, folder / f"{damage.__name__}.gguf")
             targets.append(f"gguf={folder / damage.__name__}.gguf")
     exports = parse_against(small_run, ",".join(targets))
     checkpoint = artifact.last(small_run, "checkpoint")

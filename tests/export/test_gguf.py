@@ -124,7 +124,9 @@ def test_equal_models_give_equal_files(small_model: Artifact, small_q4_k_m: Arti
 
 
 def test_an_unknown_quantization_is_refused(small_model: Artifact, tmp_path: Path) -> None:
-    with pytest.raises(GlideError, match=r"unknown quantization 'q5_0': choose one of f16, q4_k_m"):
+    with pytest.raises(
+        GlideError, match=r"unknown quantization 'q5_0': choose one of f32, f16, bf16, q8_0, q5_k_m, q4_k_m"
+    ):
         export_gguf(GgufConfig("q5_0"), small_model, tmp_path / "out")
 
 

@@ -11,6 +11,7 @@ import pytest
 from glide_nemo import artifact
 from glide_nemo.artifact import Artifact
 from glide_nemo.export.certificate import CertificateConfig, certify, parse_against
+from glide_nemo.export.gguf_file import write_gguf
 from glide_nemo.export.targets import export
 from glide_nemo.training.pretrain import plan_training, pretrain
 
@@ -46,10 +47,16 @@ def test_without_the_scaling_the_certificate_fails(stretched_run: Path, tmp_path
     stated = json.loads((model / "config.json").read_text())
     stated |= {"rope_scaling": None, "rope_parameters": {"rope_type": "default", "rope_theta": stated["rope_theta"]}}
     (model / "config.json").write_text(json.dumps(stated))
+    write_gguf(model, tmp_path / "model.gguf")
     checkpoint = artifact.last(stretched_run, "checkpoint")
     config = CertificateConfig(tokens=1_024, text_bytes=0)
-    certificate = certify(config, checkpoint, parse_against(stretched_run, f"hf={model}"), tmp_path / "certificate")
-    (check,) = [c for c in certificate.metrics["checks"] if c["measure"] == "max_abs_logit_difference"]
+    exports = parse_against(stretched_run, f"hf={model},gguf={tmp_path}/model.gguf")
+    certificate = certify(config, checkpoint, exports, tmp_path / "certificate")
+    broken = {c["runtime"] for c in certificate.metrics["checks"] if not c["passed"]}
+    assert broken == set(exports)
+    (check,) = [
+        c for c in certificate.metrics["checks"] if c["measure"] == "max_abs_logit_difference" and "hf" in c["runtime"]
+    ]
     assert check["value"] > 1e-2 and not check["passed"]
 
 

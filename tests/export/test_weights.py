@@ -28,6 +28,13 @@ def test_numbered_files_load_in_transformers_as_the_same_model(small_model: Arti
     assert all(torch.equal(whole[name], numbered[name]) for name in whole)
 
 
+def test_what_a_killed_run_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    for name in (".tmpAbCdEf", ".shard-3.partial"):
+        (tmp_path / name).write_bytes(b"half")
+    write_weights(tmp_path, [("w", torch.ones(2))], 1 << 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
 def test_bfloat16_is_read_without_loss(tmp_path: Path) -> None:
     weight = torch.randn(3, 5).bfloat16()
     write_weights(tmp_path, [("w", weight)], 1 << 20)

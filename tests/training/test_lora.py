@@ -107,6 +107,36 @@ def test_the_exported_model_is_the_one_that_was_trained(adapted: Artifact, unint
     assert (other - wanted).abs().max() > 0.1, "the adapters change nothing, so nothing shows that they were merged"
 
 
+def test_exported_for_peft_the_adapters_on_their_base_are_the_merged_model(
+    adapted: Artifact, uninterrupted: Artifact, tmp_path: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import LlamaForCausalLM
+
+    merged, adapters = export(adapted.path, "hf,peft", out=tmp_path)
+    (base,) = export(uninterrupted.path, "hf", out=tmp_path / "base")
+    assert adapters.metrics["parameters"] > adapted.metrics["trainable_parameters"]  # query, key and value share an A
+    assert adapters.metrics["base"] == uninterrupted.sha256 == base.record["inputs"]["checkpoint"]["sha256"]
+    wanted = LlamaForCausalLM.from_pretrained(merged.path).eval()
+    adapted_base = PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(base.path), adapters.path).eval()
+    with torch.inference_mode():
+        found, expected, start = (
+            network(torch.tensor(IDS)).logits
+            for network in (adapted_base, wanted, LlamaForCausalLM.from_pretrained(base.path))
+        )
+    assert (start - expected).abs().max() > 0.1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+    unloaded = adapted_base.merge_and_unload().state_dict()
+    for name, weight in wanted.state_dict().items():
+        torch.testing.assert_close(unloaded[name], weight, rtol=0, atol=1e-6)
+
+
+def test_a_run_without_adapters_has_none_to_export(uninterrupted: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(GlideError, match=r"trained no adapters: pass a run with lora\.dim=8"):
+        export(uninterrupted.path, "peft", out=tmp_path)
+
+
 def test_the_settings_are_recorded_and_the_parameters_counted(adapted: Artifact) -> None:
     assert adapted.config["lora"]["dim"] == 4 and adapted.config["lora"]["alpha"] == 8
     hidden, feed_forward, heads, key_value = 128, 256, 4 * 64, 2 * 2 * 64
