@@ -40,7 +40,7 @@ REFERENCE = "megatron"
 class CertificateConfig:
     """On how much the runtimes are compared: held-out tokens for the logits, held-out text for the tokenizers."""
 
-    tokens: int = 4_096
+    tokens: int = logits.COMPARED_TOKENS
     seq_length: int = 0  # tokens of a sequence; 0 is the context of the model
     text_bytes: int = 200_000
 

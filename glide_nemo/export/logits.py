@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from glide_nemo.errors import GlideError
 from glide_nemo.export.hugging_face_runtime import load_network
 from glide_nemo.export.llama_cpp_runtime import opened
+from glide_nemo.export.quantized_runtime import load_quantized, quantization_config
 
 if TYPE_CHECKING:
     import numpy
+
+COMPARED_TOKENS = 4_096  # of a certificate, unless it is told otherwise
 
 
 def heldout_sequences(tokens: Path, dtype: str, count: int, length: int) -> numpy.ndarray:
@@ -27,9 +30,15 @@ def heldout_sequences(tokens: Path, dtype: str, count: int, length: int) -> nump
     stream = numpy.memmap(tokens / "heldout.bin", dtype, mode="r")
     if len(stream) < length:
         raise GlideError(f"{tokens} holds {len(stream)} held-out tokens, {length} are needed: hold out more text")
-    count = min(count, len(stream) // length)
-    starts = numpy.linspace(0, len(stream) - length, count).astype(int)
+    starts = heldout_starts(len(stream), min(count, len(stream) // length), length)
     return numpy.stack([stream[start : start + length] for start in starts]).astype(numpy.int64)
+
+
+def heldout_starts(total: int, count: int, length: int) -> list[int]:
+    """Where `count` sequences of `length` tokens begin that are spread evenly over a stream of `total`."""
+    import numpy
+
+    return numpy.linspace(0, total - length, count).astype(int).tolist()
 
 
 def write_megatron_logits(
@@ -51,10 +60,13 @@ def write_megatron_logits(
 
 
 def hugging_face_logits(model: Path, tokens_BS: numpy.ndarray) -> Iterator[numpy.ndarray]:
-    """`logits_SV` of each sequence from transformers, in float32. GlideError where the directory cannot be loaded."""
+    """`logits_SV` of each sequence from transformers, in float32; quantized weights are unpacked.
+
+    GlideError where the directory cannot be loaded.
+    """
     import torch
 
-    network = load_network(model)
+    network = load_quantized(model) if quantization_config(model) else load_network(model)
     for tokens_S in tokens_BS:
         with torch.inference_mode():
             yield network(torch.from_numpy(tokens_S)[None]).logits[0].numpy()
