@@ -112,7 +112,7 @@ def copy_beside_weights(model: Path, out: Path) -> None:
 def quantize(
     model: Path, algorithm: str, tokens_BS: numpy.ndarray, fold: bool, out: Path, report: Callable[[Any], None]
 ) -> None:
-    """ModelOpt's own export into a directory; runs in a process of its own (`run_apart`): it prints, and patches torch."""
+    """ModelOpt's own export; runs in a process of its own (`run_apart`), for it prints and patches torch."""
     network = quantized_network(model, algorithm, tokens_BS, fold=fold)
     import torch
     from modelopt.torch.export import export_hf_checkpoint

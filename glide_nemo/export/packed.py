@@ -49,7 +49,7 @@ def _from_row_pairs(packed: Tensor) -> Tensor:
 
 
 def _from_words(packed: Tensor) -> Tensor:
-    """compressed-tensors' 4-bit integers: an int32 holds eight neighbours of a row, the first lowest, 8 added to each."""
+    """compressed-tensors' 4-bit integers: eight neighbours of a row in an int32, the first lowest, 8 added to each."""
     import torch
 
     shifts = torch.arange(0, 32, 4, dtype=torch.int32)

@@ -107,17 +107,21 @@ def checked(content: dict[str, Any], where: str) -> Options:
 
 def _refuse_contradictions(options: Options, where: str) -> None:
     graphs, cache, drafts = options.cuda_graph_config, options.kv_cache_config, options.speculative_config
-    wrong = {
-        "cuda_graph_config.batch_sizes goes beyond max_batch_size": max(graphs.batch_sizes, default=0)
-        > options.max_batch_size,
-        "free_gpu_memory_fraction must lie between 0 and 1": not 0 < cache.free_gpu_memory_fraction < 1,
-        "kv_cache_config.dtype must be auto, fp8 or bfloat16": cache.dtype not in ("auto", "fp8", "bfloat16"),
-        "a prompt of max_seq_len does not fit max_num_tokens unless prefill is chunked": not options.enable_chunked_prefill
-        and options.max_num_tokens < options.max_seq_len,
-        "NGram needs disable_overlap_scheduler": drafts is not None and not options.disable_overlap_scheduler,
-        "decoding_type must be NGram, with lengths above 0": drafts is not None
-        and (drafts.decoding_type != "NGram" or min(drafts.max_draft_len, drafts.max_matching_ngram_size) < 1),
+    whole_prompt_fits = options.enable_chunked_prefill or options.max_num_tokens >= options.max_seq_len
+    sound = {
+        "cuda_graph_config.batch_sizes go beyond max_batch_size": (
+            max(graphs.batch_sizes, default=0) <= options.max_batch_size
+        ),
+        "free_gpu_memory_fraction must lie between 0 and 1": 0 < cache.free_gpu_memory_fraction < 1,
+        "kv_cache_config.dtype must be auto, fp8 or bfloat16": cache.dtype in ("auto", "fp8", "bfloat16"),
+        "max_num_tokens holds no prompt of max_seq_len, and prefill is not chunked": whole_prompt_fits,
     }
-    for reason, found in wrong.items():
-        if found:
-            raise GlideError(f"contradictory options in {where}: {reason}")
+    if drafts is not None:
+        lengths = min(drafts.max_draft_len, drafts.max_matching_ngram_size)
+        sound |= {
+            "NGram needs disable_overlap_scheduler": options.disable_overlap_scheduler,
+            "decoding_type must be NGram, its lengths above 0": drafts.decoding_type == "NGram" and lengths > 0,
+        }
+    for contradiction, fine in sound.items():
+        if not fine:
+            raise GlideError(f"contradictory options in {where} ({contradiction}): correct them")

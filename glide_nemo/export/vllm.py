@@ -1,4 +1,4 @@
-"""The vLLM step: a Hugging Face directory of ours as vLLM serves it, in bfloat16, FP8 or W4A16, with its launch file."""
+"""The vLLM step: a Hugging Face directory as vLLM serves it, in bfloat16, FP8 or W4A16, with its launch file."""
 
 from __future__ import annotations
 
@@ -124,7 +124,8 @@ def _write_launch(out: Path, options: dict[str, Any]) -> None:
     )
     write_atomically(
         out / LAUNCH,
-        "#!/bin/sh\n# Serves this directory with vLLM, on this machine alone. Further arguments win: serve.sh --port 9000\n"
+        "#!/bin/sh\n"
+        "# Serves this directory with vLLM, on this machine alone. Further arguments win: ./serve.sh --port 9000\n"
         f'cd "$(dirname "$0")" && exec vllm serve . --config {OPTIONS} "$@"\n',
     )
     (out / LAUNCH).chmod(0o755)

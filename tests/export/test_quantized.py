@@ -32,7 +32,11 @@ CONTEXT = 2 * SMALL.seq_length  # stretched by YaRN, so that losing its keys wou
 
 @pytest.fixture(scope="module")
 def model(small_tokenizer: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    return random_model(tmp_path_factory.mktemp("model") / "hf", small_tokenizer, SMALL.stretched(CONTEXT))
+    """Exact in bfloat16: a last bit lost in a norm can round an activation of four bits the other way."""
+    made = random_model(tmp_path_factory.mktemp("model") / "hf", small_tokenizer, SMALL.stretched(CONTEXT))
+    weights = {name: weight.bfloat16().float() for name, weight in load_file(made.path / "model.safetensors").items()}
+    save_file(weights, made.path / "model.safetensors", metadata={"format": "pt"})
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +79,15 @@ def fake_quantized(
 def test_the_files_mean_what_modelopt_computed(
     exported: tuple[str, Path], model: Artifact, calibration_BS: numpy.ndarray, tokens_BS: numpy.ndarray, tmp_path: Path
 ) -> None:
-    """Its simulated network against our reading of its files: what is left is scales and norms in bfloat16."""
+    """Its simulated network against our reading of its files: what is left are AWQ's scales in bfloat16."""
     name, path = exported
     log = tmp_path / "log"
     expected = run_apart(fake_quantized, model.path, name, calibration_BS, tokens_BS, log=log)
     source = numpy.stack(list(hugging_face_logits(model.path, tokens_BS)))
     between = compare(expected, hugging_face_logits(path, tokens_BS), tokens_BS)["kl_divergence"]
     of_format = compare(source, iter(expected), tokens_BS)["kl_divergence"]
-    assert between < of_format / 4
+    print(name, between, of_format)
+    assert between < (0.02 if name.startswith("w4a16") else 1e-3) * of_format
 
 
 def test_what_is_not_quantized_is_the_models_own(exported: tuple[str, Path], model: Artifact) -> None:
