@@ -260,7 +260,11 @@ def decontamination(texts: list[str]) -> float:
 
 
 def packing(corpus: Artifact, tokenizer: Artifact) -> dict[str, float]:
-    """The tokens step beside Megatron-LM's preprocess_data over the corpus, by each of its tokenizers."""
+    """CPU seconds of Megatron-LM's preprocess_data over those of the tokens step, by each of its tokenizers.
+
+    Over the corpus from its files to .bin and .idx, both with the loading of their tokenizer; the tokens step, which
+    writes the same ids, also checks some of them against SentencePiece, makes its files durable and hashes them.
+    """
     from glide_nemo.data.pack import PackConfig, pack
 
     def ours() -> None:

@@ -28,6 +28,7 @@ def megatron_on_cpu() -> Iterator[None]:
         fused_norm,
         fused_rotary,
         fused_swiglu,
+        fused_weight_gradient,
         gradient_norm,
         optimizer,
         pipeline,
@@ -51,6 +52,7 @@ def megatron_on_cpu() -> Iterator[None]:
         fused_rotary.apply(seams)
         fused_swiglu.apply(seams)
         fused_cross_entropy.apply(seams)
+        fused_weight_gradient.apply(seams)
         optimizer.apply(seams)
         gradient_norm.apply(seams)
         checkpoint_writer.apply(seams)

@@ -1,4 +1,4 @@
-"""Cross entropy over a whole vocabulary: one exponential of each logit, and the gradient in place of it.
+"""Cross entropy over a whole vocabulary: one exponential of each logit in its place, and the gradient in place of it.
 
 A vocabulary that is split over tensor-parallel processes stays with Megatron's own unfused function.
 Shape suffixes: S = sequence, B = batch, V = vocabulary.
@@ -28,12 +28,14 @@ def apply(seams: Seams) -> None:
 
 
 class CrossEntropy(torch.autograd.Function):
-    """-log softmax(logits)[target] of each token, in fp32."""
+    """-log softmax(logits)[target] of each token, in fp32. Overwrites the logits, as Megatron's own functions do."""
 
     @staticmethod
     def forward(ctx: Any, logits_SBV: torch.Tensor, target_SB: torch.Tensor) -> torch.Tensor:
         target_SB = target_SB.contiguous()
-        loss, ctx.softmax_SBV = compiled().cross_entropy(logits_SBV.contiguous(), target_SB)  # not saved: overwritten
+        softmax_SBV = logits_SBV.contiguous()
+        loss = compiled().cross_entropy_(softmax_SBV, target_SB)
+        ctx.softmax_SBV = softmax_SBV  # not saved: overwritten
         ctx.save_for_backward(target_SB)
         return loss.view_as(target_SB)
 

@@ -207,23 +207,22 @@ Tensor rotate(const Tensor& x, const Tensor& cos, const Tensor& sin, double sign
 
 // ---- Cross entropy over a vocabulary ----------------------------------------------------------------------------
 
-// logits: (T, V), target: (T) int64. Returns the loss of each token, the softmax, both fp32.
-std::tuple<Tensor, Tensor> cross_entropy(const Tensor& logits, const Tensor& target) {
+// logits: (T, V), target: (T) int64. Returns the loss of each token and turns the logits into their softmax.
+Tensor cross_entropy_(const Tensor& logits, const Tensor& target) {
   check(logits, "logits");
   TORCH_CHECK(target.scalar_type() == at::kLong && target.is_contiguous(), "target must be contiguous int64");
   const int64_t V = logits.size(-1), T = logits.numel() / V;
-  Tensor loss = at::empty({T}, logits.options()), softmax = at::empty_like(logits);
-  const float* in = logits.const_data_ptr<float>();
+  Tensor loss = at::empty({T}, logits.options());
   const int64_t* of = target.const_data_ptr<int64_t>();
-  float *to = softmax.data_ptr<float>(), *l = loss.data_ptr<float>();
+  float *in = logits.data_ptr<float>(), *l = loss.data_ptr<float>();
   at::parallel_for(0, T, grain(V), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const float* row = in + V * t;
-      float* p = to + V * t;
-      l[t] = softmax_row(row, p, V) - row[of[t]];
+      float* row = in + V * t;
+      const float own = row[of[t]];
+      l[t] = softmax_row(row, row, V) - own;
     }
   });
-  return {loss, softmax};
+  return loss;
 }
 
 // Turns the softmax into the gradient of the logits, in place: (softmax - one-hot of target) * grad of each token.
@@ -366,7 +365,7 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("rms_norm", &rms_norm);
   m.def("rms_norm_gradient", &rms_norm_gradient);
   m.def("rotate", &rotate);
-  m.def("cross_entropy", &cross_entropy);
+  m.def("cross_entropy_", &cross_entropy_);
   m.def("cross_entropy_gradient_", &cross_entropy_gradient_);
   m.def("attention", &attention);
   m.def("attention_gradient", &attention_gradient);

@@ -31,6 +31,15 @@ class Seams(ExitStack):
         """The same for `module`, a dotted name, imported here; `module:Class` reaches into a class."""
         return self.replace(_find(module, answers), name, replacement, answers=answers)
 
+    def add_in(self, module: str, name: str, value: Any, *, answers: str) -> None:
+        """Sets a name that `module` takes from a package that is not installed."""
+        owner = _find(module, answers)
+        if hasattr(owner, name):
+            self.replace(owner, name, value, answers=answers)
+        else:
+            setattr(owner, name, value)
+            self.callback(delattr, owner, name)
+
     def wrap_in(self, module: str, name: str, wrapper: Callable[[Callable], Callable], *, answers: str) -> None:
         """Replaces a function by `wrapper(function)`."""
         owner = _find(module, answers)

@@ -1,7 +1,7 @@
 """The tokens step: a corpus through a tokenizer into Megatron-Core's `.bin` and `.idx`, one pair a split.
 
-Each document ends with the end-of-text token. Encoding runs in SentencePiece's own threads; what has been written is
-noted after every batch, so that a killed step goes on where it was and memory stays that of one batch.
+Each document ends with the end-of-text token. Encoding runs on all cores; what has been written is noted after every
+batch, so that a killed step goes on where it was and memory stays that of one batch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from glide_nemo.console import progress
 from glide_nemo.data.indexed import token_type, write_index
 from glide_nemo.errors import GlideError
 from glide_nemo.steps import run_step
-from glide_nemo.tokenizer.train import load_processor
+from glide_nemo.tokenizer.bulk import BulkEncoder
 
 NOTHING = {"documents": 0, "bytes": 0, "tokens": 0}
 LENGTH, LENGTH_BYTES = "<i4", 4  # of a document in tokens, as the index holds it
@@ -49,14 +49,14 @@ def pack(
     config.check()
 
     def write(draft: Draft) -> None:
-        processor = load_processor(tokenizer.path)
+        encoder = BulkEncoder(tokenizer.path)
         draft.metrics = {
-            "eod": processor.eos_id(),
-            "vocab_size": processor.piece_size(),
-            "dtype": token_type(processor.piece_size()),
+            "eod": encoder.eos_id,
+            "vocab_size": encoder.vocab_size,
+            "dtype": token_type(encoder.vocab_size),
         }
         for split in corpora.SPLITS:
-            draft.metrics[split] = _pack_split(config, corpus, split, processor, draft.path)
+            draft.metrics[split] = _pack_split(config, corpus, split, encoder, draft.path)
         train, heldout = draft.metrics["train"], draft.metrics["heldout"]
         draft.summary = (
             f"{train['tokens']:,} tokens to train on, {heldout['tokens']:,} held out, "
@@ -66,7 +66,7 @@ def pack(
     return run_step("tokens", out, "tokens", config, {"corpus": corpus, "tokenizer": tokenizer}, write, force=force)
 
 
-def _pack_split(config: PackConfig, corpus: Artifact, split: str, processor: Any, out: Path) -> dict[str, Any]:
+def _pack_split(config: PackConfig, corpus: Artifact, split: str, encoder: BulkEncoder, out: Path) -> dict[str, Any]:
     """Encodes a split into `{split}.bin` and `.idx`, from where an earlier run stopped; `{split}.json` comes last."""
     import numpy
 
@@ -76,7 +76,7 @@ def _pack_split(config: PackConfig, corpus: Artifact, split: str, processor: Any
         for leftover in (journal, lengths_file):
             leftover.unlink(missing_ok=True)
         return json.loads(finished.read_text(encoding="utf-8"))
-    dtype = numpy.dtype(token_type(processor.piece_size()))
+    dtype = numpy.dtype(token_type(encoder.vocab_size))
     done = _resume(journal, {tokens_file: dtype.itemsize, lengths_file: LENGTH_BYTES})
     with (
         open(tokens_file, "ab") as tokens,
@@ -85,16 +85,15 @@ def _pack_split(config: PackConfig, corpus: Artifact, split: str, processor: Any
     ):
         advance(done["documents"])
         for texts in _batches(corpus, split, done["documents"], config.batch_bytes):
-            encoded = processor.encode(texts, return_type="numpy", num_threads=os.cpu_count())
-            ended = [numpy.append(ids, processor.eos_id()).astype(dtype) for ids in encoded]
-            numpy.concatenate(ended).tofile(tokens)
-            numpy.array([len(ids) for ids in ended], LENGTH).tofile(lengths)
+            ids, starts = encoder.encode(texts)
+            numpy.insert(ids, starts[1:], encoder.eos_id).astype(dtype).tofile(tokens)
+            (numpy.diff(starts) + 1).astype(LENGTH).tofile(lengths)
             for file in (tokens, lengths):
                 file.flush()
                 os.fsync(file.fileno())
             done["documents"] += len(texts)
             done["bytes"] += sum(len(text.encode()) for text in texts)
-            done["tokens"] += sum(map(len, ended))
+            done["tokens"] += len(ids) + len(texts)
             write_atomically(journal, json.dumps(done))
             advance(len(texts))
     write_index(out / f"{split}.idx", numpy.memmap(lengths_file, LENGTH, mode="r"), dtype.name)

@@ -48,7 +48,7 @@ def check(directory: Path, texts: Sequence[str]) -> dict[str, int]:
         expected = processor.encode(text)
         found = fast.encode(text, add_special_tokens=False).ids
         if found != expected:
-            where = _around(expected, found, processor)
+            where = around(expected, found, processor)
             raise GlideError(f"tokenizer.json in {directory} disagrees with SentencePiece on {where!r}: report it")
         if fast.decode(found, skip_special_tokens=False) != text.replace("▁", " "):
             raise GlideError(f"tokenizer.json in {directory} does not decode what it encoded, {text[:60]!r}: report it")
@@ -68,7 +68,7 @@ def _refuse_reachable_symbols(processor: Any) -> None:
                 )
 
 
-def _around(expected: list[int], found: list[int], processor: Any) -> str:
+def around(expected: list[int], found: list[int], processor: Any) -> str:
     """The text near the first differing token."""
     same = next((i for i, pair in enumerate(zip(expected, found, strict=False)) if pair[0] != pair[1]), 0)
     return processor.decode(expected[max(0, same - 3) : same + 5])

@@ -128,3 +128,26 @@ def not_finite(report: Callable) -> list[bool]:
 
 def test_what_is_not_finite_shows_where_it_is_and_nowhere_else() -> None:
     assert run_with_megatron(not_finite) == [True, False, True, False, True]
+
+
+def summed_gradients(report: Callable) -> dict[str, float]:
+    """How far two backward passes' sum is from that of a weight which has no buffer, and whether one was used."""
+    from megatron.core.tensor_parallel.layers import LinearWithGradAccumulationAndAsyncCommunication as Linear
+
+    torch.manual_seed(0)
+    x, grad = torch.randn(50, 2, 30), torch.randn(50, 2, 20)
+    alone, summed = (torch.nn.Parameter(torch.ones(20, 30)) for _ in range(2))
+    summed.main_grad, summed.grad_added_to_main_grad = torch.zeros(20, 30), False
+    for weight in (alone, summed):
+        for _ in range(2):
+            Linear.apply(x, weight, None, False, False, False, None, 0, None, 1).backward(grad)
+    expected = alone.grad.abs().max()
+    return {
+        "difference": float((summed.main_grad - alone.grad).abs().max() / expected),
+        "fused": float(summed.grad_added_to_main_grad),
+    }
+
+
+def test_a_weights_gradient_is_added_to_its_sum_where_it_has_one() -> None:
+    found = run_with_megatron(summed_gradients)
+    assert found["difference"] < 1e-6 and found["fused"] == 1.0, found

@@ -58,6 +58,40 @@ def test_the_files_are_those_of_megatrons_own_writer(
     assert (tmp_path / "ours.bin").read_bytes() == (tmp_path / "theirs.bin").read_bytes()
 
 
+@pytest.mark.parametrize("split", corpora.SPLITS)
+def test_the_bytes_are_the_ids_of_sentencepiece_each_document_ended(
+    small_corpus: Artifact, small_tokenizer: Artifact, small_tokens: Artifact, split: str
+) -> None:
+    processor, eod = load_processor(small_tokenizer.path), small_tokens.metrics["eod"]
+    expected = [[*processor.encode(text), eod] for _, text in corpora.documents(small_corpus, split)]
+    assert (small_tokens.path / f"{split}.bin").read_bytes() == numpy.concatenate(expected).astype("<u2").tobytes()
+
+
+PACK_WITH = """
+import sys
+from glide_nemo.artifact import load
+from glide_nemo.data.pack import PackConfig, pack
+print(pack(PackConfig(batch_bytes=int(sys.argv[4])), load(sys.argv[1]), load(sys.argv[2]), sys.argv[3]).sha256)
+"""
+
+
+@pytest.mark.parametrize(("threads", "batch_bytes"), [(1, 20_000), (3, 7_000), (7, 16_000_000)])
+def test_any_number_of_threads_and_any_batch_size_give_the_same_bytes(
+    small_corpus: Artifact,
+    small_tokenizer: Artifact,
+    small_tokens: Artifact,
+    tmp_path: Path,
+    threads: int,
+    batch_bytes: int,
+) -> None:
+    arguments = [str(small_corpus.path), str(small_tokenizer.path), str(tmp_path / "out"), str(batch_bytes)]
+    environment = os.environ | {"RAYON_NUM_THREADS": str(threads), "PYTHONHASHSEED": str(threads)}
+    child = subprocess.run(
+        [sys.executable, "-c", PACK_WITH, *arguments], env=environment, check=True, capture_output=True, text=True
+    )
+    assert child.stdout.split()[-1] == small_tokens.sha256
+
+
 def test_metrics_count_what_is_in_the_files(small_corpus: Artifact, small_tokens: Artifact) -> None:
     for split in corpora.SPLITS:
         stated = small_tokens.metrics[split]
