@@ -167,7 +167,7 @@ def build_parser() -> argparse.ArgumentParser:
         described = "JSONL with prompt, chosen and rejected, or what `glide pairs` wrote"
         added.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help=described)
 
-    added = command("export", commands.run_export, output, "a checkpoint to Hugging Face and GGUF")
+    added = command("export", commands.run_export, output, "a checkpoint to Hugging Face, GGUF, vLLM, TensorRT-LLM")
     added.add_argument("checkpoint", type=Path, metavar="RUN", help="run or checkpoint directory")
     added.add_argument("--to", default="hf,gguf:f16,gguf:q4_k_m", metavar="TARGETS", help="default: %(default)s")
 
@@ -185,6 +185,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     added = command("evaluate", commands.run_evaluate, output, "held-out bits per byte and an lm-eval task")
     added.add_argument("model", type=Path, metavar="RUN", help="run or Hugging Face model directory")
+    described = (
+        "hf, or a GGUF file of the run that llama.cpp scores lm-eval's tasks on (gguf:f16); default: %(default)s"
+    )
+    added.add_argument("--runtime", default="hf", metavar="TARGET", help=described)
 
     added = command("report", commands.run_report, output, "one self-contained report.html from the artifacts of a run")
     added.add_argument("directory", type=Path, metavar="RUN")

@@ -324,13 +324,24 @@ def run_certify(args: argparse.Namespace) -> int:
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
-    from glide_nemo.artifact import last
+    from glide_nemo.artifact import Artifact, last
     from glide_nemo.config import apply_overrides
+    from glide_nemo.errors import GlideError
     from glide_nemo.evaluation.evaluate import EvaluationConfig, evaluate
 
-    config = apply_overrides(EvaluationConfig(), args.overrides)
-    out = args.out or args.model / "evaluation"
-    evaluate(config, last(args.model, "model"), last(args.model, "corpus"), out, force=True)
+    if args.runtime == "hf":
+        config = apply_overrides(EvaluationConfig(), args.overrides)
+        out = args.out or args.model / "evaluation"
+        evaluate(config, last(args.model, "model"), last(args.model, "corpus"), out, force=True)
+        return
+    from glide_nemo.export.subjects import parse_against
+
+    ((name, export),) = parse_against(args.model, args.runtime).items()
+    if not name.startswith("gguf") or not isinstance(export, Artifact):
+        raise GlideError(f"no lm-eval through {name}: pass --runtime hf, or gguf:f16 of the run")
+    config = apply_overrides(EvaluationConfig(evaluators=["continuation"]), args.overrides)
+    out = args.out or args.model / f"evaluation_{name.replace(':', '_')}"
+    evaluate(config, export.input("model"), last(args.model, "corpus"), out, gguf=export, force=True)
 
 
 def run_report(args: argparse.Namespace) -> None:

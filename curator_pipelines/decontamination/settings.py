@@ -19,8 +19,8 @@ class Decontamination:
 
     GPT-3 removed on a single 13-gram, and then had to ignore those of more than 10 documents, which are proverbs and
     legal text; the items that leaked most are in more than 10 documents as well. A share needs no such list: a quoted
-    sentence is a small part of a long item. Of items of 51 to 100 words with three words changed 0.3 finds 91 %, 0.5 49 %,
-    and neither takes any of 2,202 clean documents (docs/journal.md).
+    sentence is a small part of a long item. Of items of 51 to 100 words with three words changed 0.3 finds 91 % and 0.5
+    49 %, and neither takes any of 2,202 clean documents (docs/journal.md).
     """
 
     benchmarks: str = ""  # directory that `glide decontam fetch` wrote; empty: nothing is looked for
