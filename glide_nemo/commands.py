@@ -100,7 +100,7 @@ def run_crawl(args: argparse.Namespace) -> None:
 
 def run_curate(args: argparse.Namespace) -> None:
     from curator_pipelines.curate import curate
-    from curator_pipelines.ray_cluster import slurm_nodes
+    from curator_pipelines.slurm_cluster import slurm_nodes
     from glide_nemo import plugins
     from glide_nemo.artifact import load
     from glide_nemo.crawl.crawl import CrawlConfig, crawl
