@@ -1,11 +1,12 @@
 # One command each. `make run` and `make test` set everything up first; a second call installs nothing.
-.PHONY: run test test-slow setup format lint bench lock clean
+.PHONY: run test test-slow setup serve-env format lint bench lock clean
 
 PYTHON := $(shell for p in python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.12*/bin/python python3 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 12))' 2>/dev/null && { echo "$$p"; break; }; done)
 BIN := .venv/bin
 UV := $(BIN)/python -m uv
 WORKERS ?= 2
+CMAKE ?= $(shell command -v cmake || echo "$(UV) tool run cmake")
 # This processor's instructions, but AMX: virtual machines announce it and then refuse it.
 NATIVE := $(shell for f in "-march=native -mno-amx-tile -mno-amx-int8 -mno-amx-bf16" "-march=native"; do \
 	echo | $${CC:-cc} $$f -E - >/dev/null 2>&1 && { echo "$$f"; break; }; done)
@@ -14,6 +15,7 @@ run: setup
 	@$(BIN)/glide quickstart --out runs/quickstart $(ARGS)
 
 test: setup .venv/dev.stamp
+	@$(MAKE) --no-print-directory .venv/bin/llama-server || echo "no llama-server: tests that need one are skipped" >&2
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: setup .venv/dev.stamp
@@ -38,6 +40,29 @@ setup: .venv/base.stamp .venv/glide.stamp
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+serve-env: setup .venv/bin/llama-server .venv/serve.stamp
+
+# llama.cpp's own server from the source of the release that is installed, against its libraries: 4 minutes of one core.
+.venv/bin/llama-server: native/llama_server/CMakeLists.txt requirements/base.txt | .venv/base.stamp
+	@echo "building llama-server (once)"
+	@rm -rf .venv/llama-server && mkdir .venv/llama-server
+	@sed -n '/^llama-cpp-python==/,/hash/p' requirements/base.txt > .venv/llama-server/pinned.txt
+	@cd .venv/llama-server && ../bin/python -m pip download --quiet --disable-pip-version-check --no-deps \
+		--no-binary llama-cpp-python --require-hashes -r pinned.txt && tar -xzf llama_cpp_python-*.tar.gz --strip-components=1
+	@$(CMAKE) -S native/llama_server -B .venv/llama-server/build -DCMAKE_BUILD_TYPE=Release --log-level=WARNING \
+		-DCMAKE_C_FLAGS="$(NATIVE)" -DCMAKE_CXX_FLAGS="$(NATIVE)" -DSOURCE="$(CURDIR)/.venv/llama-server/vendor/llama.cpp" \
+		-DSITE_PACKAGES="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
+	@$(CMAKE) --build .venv/llama-server/build --target llama-server --parallel $(WORKERS) \
+		> .venv/llama-server/build.log 2>&1 || { tail -20 .venv/llama-server/build.log >&2; exit 1; }
+	@mv .venv/llama-server/build/bin/llama-server $@ && rm -rf .venv/llama-server
+
+# vLLM for CPUs, with libraries of its own.
+.venv/serve.stamp: requirements/serve.txt | .venv/base.stamp
+	@echo "installing vLLM into .venv/serve (6 GB, once)"
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv/serve
+	@$(UV) pip install --python .venv/serve/bin/python --no-deps --require-hashes -r requirements/serve.txt
+	@touch $@
+
 .venv/dev.stamp: requirements/dev.txt .venv/base.stamp
 	@$(UV) pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
@@ -56,6 +81,8 @@ lock: .venv/bin/python
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/base.txt
 	@$(UV) pip compile requirements/dev.in --python $(BIN)/python \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/dev.txt
+	@$(UV) pip compile requirements/serve.in --override requirements/serve-overrides.txt --python $(BIN)/python \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -q -o requirements/serve.txt
 
 clean:
 	@rm -rf .venv runs .cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from curator_pipelines.decontamination.settings import Decontamination
+from curator_pipelines.deduplication import AUTO, BACKENDS
 from curator_pipelines.pii.settings import Pii
 from curator_pipelines.reading import Reader
 from glide_nemo.errors import GlideError
@@ -36,13 +37,14 @@ class Quality:
     c4_lines: bool = True  # cut lines that C4 cuts, but for those without an end mark; see stages/c4_lines.py
     c4_end_marks: bool = False  # those too
     min_words_per_line: int = 3
+    c4_headings: bool = True  # a line of fewer words stays where a sentence follows: it names what that is about
     min_sentences: int = 5
     max_curly_brackets: int = 0
     max_lines_without_end_mark: float = 0.85
     max_boilerplate: float = 0.4
     min_line_punctuation: float = 0.12
     max_short_lines: float = 0.67
-    max_duplicate_line_characters: float = 0.01
+    max_duplicate_line_characters: float = 0.1  # FineWeb's paper, section 3.6; datatrove's default is 0.01
     max_new_lines: float = 0.3  # a word
     min_unique_lines: float = 0.7
     min_unique_line_characters: float = 0.8
@@ -89,6 +91,7 @@ class NearDuplicates:
     bands: int = 24
     rows: int = 8
     seed: int = 1
+    backend: str = AUTO  # gpu: NeMo-Curator's workflows, for exact duplicates too; auto: gpu where cudf imports
 
 
 @dataclass
@@ -149,6 +152,10 @@ class CurationConfig:
             raise GlideError(f"unknown output_format '{self.output_format}': choose one of {', '.join(FORMATS)}")
         if self.near_duplicates.bands < 1 or self.near_duplicates.rows < 1:
             raise GlideError("near_duplicates.bands and near_duplicates.rows must be above 0: try 24 and 8")
+        if self.near_duplicates.backend not in BACKENDS:
+            raise GlideError(
+                f"unknown near_duplicates.backend '{self.near_duplicates.backend}': choose one of {', '.join(BACKENDS)}"
+            )
         if self.memory_mb < 64:
             raise GlideError(f"memory_mb={self.memory_mb} is too small to sort with: choose at least 64")
         if not 0 < self.heldout_share < 1:

@@ -58,7 +58,9 @@ def conclude_corpus(
         seconds=round(seconds, 1),
         stage_seconds={name: round(value, 2) for name, value in stage_seconds.items()},
         executor=config.executor,
+        deduplication=config.near_duplicates.backend,
         partitions=partitions,
+        partitions_by_node=dict(sorted(totals.nodes.items())),
     )
     documents = sum(split["documents"] for split in splits.values())
     total = sum(split["bytes"] for split in splits.values())
@@ -74,15 +76,18 @@ class _Totals:
     def __init__(self, folders: Sequence[Path], partitions: int) -> None:
         self.records: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
+        self.nodes: Counter[str] = Counter()  # partitions that each wrote, in the last pass
         self._counted: dict[str, Counter[str]] = {}
         self._left: dict[str, list[int]] = {}  # of each stage, in order: documents, bytes
         for folder in folders:
+            self.nodes.clear()
             for partition in range(partitions):
                 self._add(json.loads(record_path(folder, partition).read_text(encoding="utf-8")))
 
     def _add(self, record: dict[str, Any]) -> None:
         self.records.update(record["records"])
         self.seconds.update(record["seconds"])
+        self.nodes[record["node"]] += 1
         self._count(record[COUNTS])
         for stage, documents, size in record[FUNNEL]:
             left_ = self._left.setdefault(stage, [0, 0])

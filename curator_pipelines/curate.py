@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -10,20 +11,21 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curator_pipelines import workers
 from curator_pipelines.config import HOW_IT_RUNS, CurationConfig
+from curator_pipelines.deduplication import GPU, backend_of
 from curator_pipelines.partitions import Partition, cut
 from curator_pipelines.reading import check_lines, fields_of, reading_stages
 from glide_nemo import fork_server
 from glide_nemo.artifact import Artifact, Draft, load
 from glide_nemo.config import as_plain
 from glide_nemo.console import progress
-from glide_nemo.crawl.kinds import JSONL, WARC
+from glide_nemo.crawl.kinds import JSONL, TEXT, WARC
 from glide_nemo.crawl.sources import files_of
 from glide_nemo.errors import GlideError
 from glide_nemo.steps import run_step
@@ -35,56 +37,93 @@ if TYPE_CHECKING:
 WORK = "work"  # partitions done so far; removed when the corpus stands
 FIRST_PASS = "first_pass"  # in it: partitions before their paragraphs are compared
 POLL = 0.3  # seconds
+LOOKING = 0.02  # share of the time that the progress bar may take, however many partitions there are
 
 
-def curate(config: CurationConfig, crawl: Artifact, out: str | os.PathLike[str], *, force: bool = False) -> Artifact:
-    """The corpus artifact in `out`: `train/`, `heldout/` and `rejections/` as parquet.
+def curate(
+    config: CurationConfig, crawl: Artifact | Sequence[Artifact], out: str | os.PathLike[str], *, force: bool = False
+) -> Artifact:
+    """The corpus artifact in `out`: `train/`, `heldout/` and `rejections/` as parquet, of one crawl or of several.
 
     A killed run goes on with the partitions that are missing. Which executor ran it, and on how many processes, is not
     part of what the corpus is.
 
-    Raises GlideError where a WARC file is gone, none holds a page, or no document is left.
+    Raises GlideError where a WARC file is gone, none holds a page, a crawl is given twice, or no document is left.
     """
     config.check()
+    crawls = [crawl] if isinstance(crawl, Artifact) else list(crawl)
+    if len({each.sha256 for each in crawls}) < len(crawls):
+        raise GlideError("the same crawl is given twice: pass each once")
     settings = {key: value for key, value in as_plain(config).items() if key not in HOW_IT_RUNS}
     if lists := config.opt_out:  # what stands in them makes the corpus, not where they lie
         from curator_pipelines.stages.opt_out import read_lines
 
         settings["opt_out"] = [hashlib.sha256("\n".join(read_lines(file)).encode()).hexdigest() for file in lists]
-    inputs = {"crawl": crawl}
+    near = dataclasses.replace(config.near_duplicates, backend=backend_of(config.near_duplicates.backend))
+    config = dataclasses.replace(config, near_duplicates=near)
+    settings["near_duplicates"]["backend"] = near.backend  # the two do not find the same
+    inputs = {f"crawl_{number}" if number > 1 else "crawl": each for number, each in enumerate(crawls, 1)}
     if config.decontamination.benchmarks:  # by digest: fetched anew into the same directory they are others
         inputs["benchmarks"] = load(config.decontamination.benchmarks, "benchmarks")
         del settings["decontamination"]["benchmarks"]
     for name, kind in (("perplexity_model", "ngram"), ("quality_model", "classifier")):
         if path := settings.pop(name):
             inputs[name] = load(path, kind)
-    return run_step("curate", out, "corpus", settings, inputs, lambda draft: _curate(config, crawl, draft), force=force)
+    return run_step(
+        "curate", out, "corpus", settings, inputs, lambda draft: _curate(config, crawls, draft), force=force
+    )
 
 
-def _curate(config: CurationConfig, crawl: Artifact, draft: Draft) -> None:
+def _curate(config: CurationConfig, crawls: Sequence[Artifact], draft: Draft) -> None:
     started = time.monotonic()
     if config.executor == "local" and config.workers != 1:
         fork_server.start(*workers.modules())
     from curator_pipelines.corpus_record import conclude_corpus
 
-    work = draft.path / WORK
+    out = draft.path.resolve()  # another node's processes have another working directory
+    config = _with_absolute_paths(config)
+    work = out / WORK
     work.mkdir(exist_ok=True)
-    partitions = cut(files_of(crawl), config.partition_bytes, work, fields_of(config.reader))
+    partitions, described = _cut(config, crawls, work)
     pipeline = _pipeline_module(config.pipeline)
     first = work / FIRST_PASS if config.paragraphs.drop_repeated else work
-    with _quiet():
-        _process_documents(config, pipeline, crawl, partitions, first)
+    with _quiet(), _executor(config):
+        _process_documents(config, pipeline, partitions, described, first)
         _check_lines(config, partitions, first)
         if config.paragraphs.drop_repeated:
             _drop_paragraphs(config, partitions, first, work)
-        done = _process_corpus(config, pipeline, work, draft.path)
+        done = _process_corpus(config, pipeline, work, out)
     folders = [first, work] if config.paragraphs.drop_repeated else [work]
     conclude_corpus(config, draft, done, folders, len(partitions), time.monotonic() - started)
     shutil.rmtree(work)
 
 
+def _cut(
+    config: CurationConfig, crawls: Sequence[Artifact], work: Path
+) -> tuple[list[Partition], dict[int, dict[str, Any]]]:
+    """The partitions of all crawls and, by their numbers, what each reader is told of its documents."""
+    fields = fields_of(config.reader)
+    partitions: list[Partition] = []
+    described = {}
+    for crawl in crawls:
+        of_crawl = cut(files_of(crawl), config.partition_bytes, work, fields, first=len(partitions))
+        partitions += of_crawl
+        for partition in of_crawl:
+            described[partition.index] = {
+                "source": _source(crawl, partition),
+                "license": config.license or crawl.metrics["license"],
+                "license_of_all": bool(config.license),
+                "fields": fields,
+            }
+    return partitions, described
+
+
 def _process_documents(
-    config: CurationConfig, pipeline: ModuleType, crawl: Artifact, partitions: Sequence[Partition], work: Path
+    config: CurationConfig,
+    pipeline: ModuleType,
+    partitions: Sequence[Partition],
+    described: Mapping[int, Mapping[str, Any]],
+    work: Path,
 ) -> None:
     """Takes the partitions that are not done yet through the document stages."""
     from nemo_curator.pipeline import Pipeline
@@ -95,11 +134,6 @@ def _process_documents(
     from curator_pipelines.stages.partition_files import WritePartition, record_path
 
     work.mkdir(exist_ok=True)
-    described = {
-        "license": config.license or crawl.metrics["license"],
-        "license_of_all": bool(config.license),
-        "fields": fields_of(config.reader),
-    }
     missing = [partition for partition in partitions if not record_path(work, partition.index).exists()]
     if not missing:
         return
@@ -112,7 +146,7 @@ def _process_documents(
                 FileGroupTask(
                     dataset_name=config.pipeline,
                     data=[f"{partition.path}#{partition.start}"],
-                    reader_config={**as_plain(partition), **described, "source": _source(crawl, partition)},
+                    reader_config={**as_plain(partition), **described[partition.index]},
                 )
                 for partition in missing
                 if (partition.kind != WARC) == are_text
@@ -186,13 +220,18 @@ def _process_corpus(config: CurationConfig, pipeline: ModuleType, work: Path, ou
     build_index(work, config.memory_mb)
     start = conclude_stage(corpus_task(config.pipeline, work, config.memory_mb), "read_partitions", took=False)
     stages = [*pipeline.corpus_stages(config), WriteCorpus(str(out), config.output_format, config.shard_bytes)]
-    (done,) = Pipeline(name=config.pipeline, stages=stages).run(make_executor(config.executor, 1), [start])
+    # On GPUs, Curator's workflows start Ray tasks of their own, which a Ray task cannot.
+    executor = make_executor("local" if config.near_duplicates.backend == GPU else config.executor, 1)
+    (done,) = Pipeline(name=config.pipeline, stages=stages).run(executor, [start])
     return done
 
 
 def _source(crawl: Artifact, partition: Partition) -> str:
+    """Where a partition's documents come from; "" for text files, of which a partition may hold several."""
     named = crawl.metrics["source"]
-    return partition.name if named in ("warc", "files") else named
+    if named not in ("warc", "files"):
+        return named
+    return "" if partition.kind == TEXT else partition.name
 
 
 def _pipeline_module(name: str) -> ModuleType:
@@ -204,6 +243,27 @@ def _pipeline_module(name: str) -> ModuleType:
         if not hasattr(module, function):
             raise GlideError(f"{name} has no {function}(config): see curator_pipelines/english.py")
     return module
+
+
+def _with_absolute_paths(config: CurationConfig) -> CurationConfig:
+    """The same settings, with files and directories named from the root."""
+    paths = ("perplexity_model", "quality_model", "toxicity_lexicon")
+    named = {name: os.path.abspath(getattr(config, name)) for name in paths if getattr(config, name)}
+    decontamination = config.decontamination
+    if decontamination.benchmarks:
+        benchmarks = os.path.abspath(decontamination.benchmarks)
+        decontamination = dataclasses.replace(decontamination, benchmarks=benchmarks)
+    opt_out = [os.path.abspath(file) for file in config.opt_out]
+    return dataclasses.replace(config, **named, decontamination=decontamination, opt_out=opt_out)
+
+
+def _executor(config: CurationConfig) -> contextlib.AbstractContextManager[None]:
+    """What the config's executor needs around all pipelines of a curation."""
+    if config.executor != "ray":
+        return contextlib.nullcontext()
+    from curator_pipelines.ray_cluster import ray_cluster
+
+    return ray_cluster(config.workers)
 
 
 @contextlib.contextmanager
@@ -231,8 +291,11 @@ def _watching(work: Path, sizes: dict[int, int]) -> Iterator[None]:
             advance(waiting.pop(index), f"partition {len(sizes) - len(waiting)}/{len(sizes)}")
 
     def watch(advance: Callable[..., None]) -> None:
-        while not stop.wait(POLL):
+        pause = POLL
+        while not stop.wait(pause):
+            started = time.monotonic()
             look(advance)
+            pause = max(POLL, (time.monotonic() - started) / LOOKING)
 
     with progress("curating", sum(sizes.values()), "kB of input") as advance:
         watcher = threading.Thread(target=watch, args=(advance,), daemon=True)

@@ -39,7 +39,12 @@ def nano() -> CurationConfig:
 
 def english() -> CurationConfig:
     """English web crawl: Gopher's, C4's and FineWeb's thresholds, for Common Crawl WARC files"""
-    return CurationConfig(quality=Quality())
+    # FineWeb's 0.65 is for the whole lid.176. With the quantised one that is here, 76 of 2,121 English pages of a
+    # manual lie below, and 10 below 0.5. Of 6,470 passages of a guide in 18 other languages 32 come in between, where
+    # it is half English because nobody translated it.
+    # C4 drops a page for one curly bracket, because its text came with scripts in it. Here pages are extracted: of 102
+    # pages of two manuals that have one, 92 have ten or fewer, in a path, a syntax or a command that prose explains.
+    return CurationConfig(min_language_score=0.5, quality=Quality(max_curly_brackets=10))
 
 
 def document_stages(config: CurationConfig) -> list[ProcessingStage]:

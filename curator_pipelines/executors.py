@@ -1,12 +1,10 @@
-"""How a pipeline runs: processes on this machine (LocalExecutor), or Ray Data on this machine or a cluster."""
+"""How a pipeline runs: processes on this machine (LocalExecutor), or Ray Data on a cluster (ray_cluster.py)."""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import multiprocessing.connection
 import os
-import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +19,6 @@ from nemo_curator.tasks import EmptyTask, Task
 
 from glide_nemo.errors import GlideError
 
-CONNECT_TIMEOUT = 10.0  # seconds
 AHEAD = 4  # tasks handed to the pool for each worker, so that none waits and few lie in memory
 
 
@@ -38,7 +35,7 @@ class LocalExecutor(BaseExecutor):
     def execute(self, stages: list[ProcessingStage], initial_tasks: list[Task] | None = None) -> list[Task]:
         tasks = initial_tasks or [EmptyTask()]
         if self.workers == 1 or len(tasks) == 1:
-            chain = _Chain(stages)
+            chain = Chain(stages)
             return [result for task in tasks for result in chain(task)]
         context = multiprocessing.get_context("forkserver")  # warmed up by workers.py, where time matters
         try:
@@ -52,7 +49,7 @@ class LocalExecutor(BaseExecutor):
             ) from error
 
 
-class _Chain:
+class Chain:
     """All stages of a pipeline, set up in this process."""
 
     def __init__(self, stages: Sequence[ProcessingStage]) -> None:
@@ -70,14 +67,14 @@ class _Chain:
         return tasks
 
 
-_chain: _Chain | None = None  # of a worker process
+_chain: Chain | None = None  # of a worker process
 
 
 def _start_worker(stages: bytes) -> None:
     """`stages` come by cloudpickle, as they do in Ray: some of Curator's filters hold local functions."""
     global _chain
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _chain = _Chain(cloudpickle.loads(stages))
+    _chain = Chain(cloudpickle.loads(stages))
 
 
 def _run(task: Task) -> list[Task]:
@@ -94,40 +91,12 @@ def _end_with_parent() -> None:
 
 
 def make_executor(name: str, workers: int) -> BaseExecutor:
-    """`local` or `ray`. Ray starts on this machine, or joins the cluster that RAY_ADDRESS names."""
+    """`local` or `ray`, which needs a running cluster: see ray_cluster.py."""
     if name == "local":
         return LocalExecutor(workers)
-    from nemo_curator.backends.ray_data import RayDataExecutor
+    from curator_pipelines.ray_cluster import join_ray
 
-    start_ray()  # before the executor does, which takes what runs
-    return RayDataExecutor()
+    join_ray()  # before the executor does, which takes what runs
+    from curator_pipelines.ray_executor import RayExecutor
 
-
-def start_ray() -> None:
-    """Starts or joins Ray with its own progress kept off the terminal. GlideError where it does not come up."""
-    _check_cluster(os.environ.get("RAY_ADDRESS", ""))
-    import ray
-    import ray.data  # sets up its loggers
-
-    for noisy in ("ray", "ray.data"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    try:
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, ignore_reinit_error=True)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise GlideError(
-            f"Ray does not start ({reason}): check RAY_ADDRESS, or use executor=local, which needs no Ray"
-        ) from error
-
-
-def _check_cluster(address: str) -> None:
-    """GlideError where no one listens at `HOST:PORT`: Ray would end this process from C++, with a log for a reason."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        return  # empty, `local` or `auto`
-    try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT).close()
-    except OSError as error:
-        raise GlideError(
-            f"no Ray cluster at RAY_ADDRESS={address} ({error.strerror or error}): start it, or unset RAY_ADDRESS"
-        ) from error
+    return RayExecutor()

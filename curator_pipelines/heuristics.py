@@ -21,8 +21,12 @@ def length(limits: Quality) -> Rules:
     return [("word_count", of_gopher.WordCount(limits.min_words, limits.max_words))]
 
 
-def gopher(limits: Quality, language: str) -> Rules:
-    """Gopher's quality rules, with the shares of marks, digits and addresses that NeMo-Curator adds to them."""
+def gopher(limits: Quality, language: str, typeset: bool = False) -> Rules:
+    """Gopher's quality rules, with the shares of marks, digits and addresses that NeMo-Curator adds to them.
+
+    `typeset` says that blanks place the text on a page, as in manuals.
+    """
+    marks = of_gopher.NonAlphanumeric(limits.max_non_alphanumeric, language != "en", typeset)
     return [
         ("mean_word_length", of_gopher.MeanWordLength(limits.min_mean_word_length, limits.max_mean_word_length)),
         ("long_word", of_gopher.LongestWord(limits.max_word_length)),
@@ -31,7 +35,7 @@ def gopher(limits: Quality, language: str) -> Rules:
         ("ellipsis", of_gopher.Ellipsis(limits.max_ellipsis_lines)),
         ("words_without_letters", of_gopher.WordsWithLetters(limits.min_words_with_letters)),
         ("stop_words", of_gopher.StopWords(language, limits.min_stop_words)),
-        ("non_alphanumeric", of_gopher.NonAlphanumeric(limits.max_non_alphanumeric, beyond_ascii=language != "en")),
+        ("non_alphanumeric", marks),
         ("numbers", of_gopher.Numbers(limits.max_numbers)),
         ("urls", of_gopher.Urls(limits.max_urls)),
     ]

@@ -34,16 +34,20 @@ class Partition:
 
 
 def cut(
-    files: Sequence[SourceFile], partition_bytes: int, unpacked: Path, fields: Mapping[str, str] | None = None
+    files: Sequence[SourceFile],
+    partition_bytes: int,
+    unpacked: Path,
+    fields: Mapping[str, str] | None = None,
+    first: int = 0,
 ) -> list[Partition]:
-    """The partitions of all files, in order. They depend on the files and `partition_bytes` alone.
+    """The partitions of all files, in order, numbered from `first`. They depend on files and `partition_bytes` alone.
 
     A file that was compressed as a whole, or in blocks as bgzip does, has one place to start from only: it is unpacked
     into `unpacked` first. `fields` names the columns of tables. Raises GlideError for a file that is not of its kind.
     """
     partitions: list[Partition] = []
     for number, file in enumerate(files):
-        target = unpacked / f"{number:05d}.unpacked"
+        target = unpacked / f"{first:05d}.{number:05d}.unpacked"
         if file.kind in (WARC, WET):
             partitions += _warc_ranges(file, partition_bytes, target)
         elif file.kind == PARQUET:
@@ -53,7 +57,7 @@ def cut(
         else:
             assert file.kind == TEXT, file.kind
             _add_text(partitions, file, partition_bytes * PLAIN_FACTOR)
-    return [replace(partition, index=index) for index, partition in enumerate(partitions)]
+    return [replace(partition, index=index) for index, partition in enumerate(partitions, first)]
 
 
 def _named(file: SourceFile) -> str:

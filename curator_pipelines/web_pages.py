@@ -48,13 +48,7 @@ def page_stages(config: CurationConfig, language: str) -> list[ProcessingStage]:
 
 def corpus_stages(config: CurationConfig) -> list[ProcessingStage]:
     """From all documents to the corpus: duplicates leave, then a share is held out."""
-    from curator_pipelines.stages.exact_duplicates import DropExactDuplicates
+    from curator_pipelines.deduplication import duplicate_stages
     from curator_pipelines.stages.hold_out import HoldOut
-    from curator_pipelines.stages.near_duplicates import DropNearDuplicates
 
-    near = config.near_duplicates
-    return [
-        DropExactDuplicates(),
-        DropNearDuplicates(near.threshold, near.bands),
-        HoldOut(config.heldout_share),
-    ]
+    return [*duplicate_stages(config.near_duplicates), HoldOut(config.heldout_share)]

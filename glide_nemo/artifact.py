@@ -46,6 +46,7 @@ KINDS = (
     "export",  # gguf, tensorrt_llm, vllm
     "certificate",  # how far the exports are from the trained model
     "evaluation",
+    "speed",  # how fast a served model answers
     "release",  # report and cards
 )
 RECORD = "artifact.json"

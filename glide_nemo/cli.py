@@ -87,10 +87,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site, or fetch WARC files")
     added.add_argument("--common-crawl", metavar="ID", help="fetch files of Common Crawl's CC-MAIN-2025-05")
+    added.add_argument("--site", type=Path, metavar="DIR", help="record a directory of HTML; license=SPDX, address=URL")
     _accept_warcs(added)
 
     added = command("curate", commands.run_curate, recipe, "pages or texts to a clean, deduplicated corpus and ledgers")
-    added.add_argument("--crawl", type=Path, metavar="DIR", help="a crawl that `glide crawl` wrote")
+    added.add_argument("--crawl", type=Path, nargs="+", default=[], metavar="DIR", help="what `glide crawl` wrote")
     _accept_warcs(added)
     described = "files, globs, directories or URLs: JSONL, parquet, text, WET, WARC, Wikipedia dumps, packed or not"
     added.add_argument("--input", nargs="+", default=[], metavar="PATH", help=described)
@@ -166,7 +167,7 @@ def build_parser() -> argparse.ArgumentParser:
         described = "JSONL with prompt, chosen and rejected, or what `glide pairs` wrote"
         added.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help=described)
 
-    added = command("export", commands.run_export, output, "a checkpoint to Hugging Face and GGUF")
+    added = command("export", commands.run_export, output, "a checkpoint to Hugging Face, GGUF, vLLM, TensorRT-LLM")
     added.add_argument("checkpoint", type=Path, metavar="RUN", help="run or checkpoint directory")
     added.add_argument("--to", default="hf,gguf:f16,gguf:q4_k_m", metavar="TARGETS", help="default: %(default)s")
 
@@ -184,6 +185,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     added = command("evaluate", commands.run_evaluate, output, "held-out bits per byte and an lm-eval task")
     added.add_argument("model", type=Path, metavar="RUN", help="run or Hugging Face model directory")
+    described = (
+        "hf, or a GGUF file of the run that llama.cpp scores lm-eval's tasks on (gguf:f16); default: %(default)s"
+    )
+    added.add_argument("--runtime", default="hf", metavar="TARGET", help=described)
 
     added = command("report", commands.run_report, output, "one self-contained report.html from the artifacts of a run")
     added.add_argument("directory", type=Path, metavar="RUN")
@@ -195,8 +200,33 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--temperature", type=float, default=0.7)
     added.add_argument("--seed", type=int, default=0)
 
+    added = command("serve", commands.run_serve, debug, "a model behind OpenAI's API, with a chat page")
+    added.add_argument("--model", type=Path, required=True, metavar="DIR", help="run, model directory or .gguf file")
+    _accept_server(added)
+    added.add_argument("--host", default="127.0.0.1", help="default: %(default)s; beyond loopback a key is needed")
+    added.add_argument("--port", type=int, default=8000, metavar="N", help="default: %(default)s; 0 takes a free one")
+    added.add_argument("--api-key", metavar="KEY", help="asked of every request; default: $GLIDE_API_KEY")
+    added.add_argument("--dry-run", action="store_true", help="print the server's command line, start nothing")
+
+    added = command("bench", commands.run_bench, output, "how fast a served model answers")
+    added.add_argument("what", choices=("serve",))
+    added.add_argument("--model", type=Path, metavar="DIR", help="run, model directory or .gguf file: served meanwhile")
+    added.add_argument("--url", help="a server under way instead, such as http://127.0.0.1:8000")
+    added.add_argument("--against", type=Path, metavar="DIR", help="another model, measured alike for comparison")
+    _accept_server(added)
+    added.set_defaults(parallel=16)
+
     command("doctor", commands.run_doctor, debug, "what this machine has, and what each missing piece falls back to")
     return parser
+
+
+def _accept_server(parser: argparse.ArgumentParser) -> None:
+    runtimes = ("auto", "llama_cpp", "vllm", "tensorrt_llm")
+    parser.add_argument("--runtime", choices=runtimes, default="auto", help="default: what runs here")
+    parser.add_argument("--parallel", type=int, default=4, metavar="N", help="requests at once; default: %(default)s")
+    described = "tokens of one request, prompt and answer; default: what the model was trained at"
+    parser.add_argument("--context", type=int, default=0, metavar="N", help=described)
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="default: one for each core")
 
 
 def _accept_warcs(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,20 +73,34 @@ def run_run(args: argparse.Namespace) -> None:
 def run_crawl(args: argparse.Namespace) -> None:
     from glide_nemo.crawl.common_crawl import CommonCrawlConfig, common_crawl
     from glide_nemo.crawl.crawl import CrawlConfig, crawl
+    from glide_nemo.crawl.descriptions import DescriptionsConfig, record_descriptions
+    from glide_nemo.crawl.folder import FolderConfig, crawl_folder
     from glide_nemo.errors import GlideError
 
-    recipes = {"pydoc": CrawlConfig, "common_crawl": CommonCrawlConfig}
-    config = _configured(args, recipes, "common_crawl" if args.common_crawl else "pydoc")
-    if isinstance(config, CommonCrawlConfig):
+    recipes = {
+        "pydoc": CrawlConfig,
+        "common_crawl": CommonCrawlConfig,
+        "folder": FolderConfig,
+        "packages": DescriptionsConfig,
+    }
+    config = _configured(args, recipes, "common_crawl" if args.common_crawl else "folder" if args.site else "pydoc")
+    if isinstance(config, FolderConfig):
+        if not args.site:
+            raise GlideError("no directory of HTML: pass --site DIR")
+        crawl_folder(config, args.site, _given(args, "out"), force=args.force)
+    elif isinstance(config, CommonCrawlConfig):
         if not args.common_crawl:
             raise GlideError("no crawl named: pass --common-crawl ID, such as CC-MAIN-2025-05")
         common_crawl(config, args.common_crawl, _given(args, "out"), force=args.force)
+    elif isinstance(config, DescriptionsConfig):
+        record_descriptions(config, _given(args, "out"), force=args.force)
     elif config is not None:
         crawl(config, _given(args, "out"), warcs=args.warc, force=args.force)
 
 
 def run_curate(args: argparse.Namespace) -> None:
     from curator_pipelines.curate import curate
+    from curator_pipelines.slurm_cluster import slurm_nodes
     from glide_nemo import plugins
     from glide_nemo.artifact import load
     from glide_nemo.crawl.crawl import CrawlConfig, crawl
@@ -96,15 +112,16 @@ def run_curate(args: argparse.Namespace) -> None:
         return
     out = _given(args, "out")
     if sum(map(bool, (args.warc, args.crawl, args.input))) != 1:
-        raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR or --input PATH..., one of them")
+        raise GlideError("nothing to curate: pass --warc FILE... or --crawl DIR... or --input PATH..., one of them")
     # The files given are an artifact too (their names and digests), so that the corpus can name what it came from.
     beside = out.resolve() if out.name in ("", "..") else out
-    pages = (
-        load(args.crawl, "crawl")
-        if args.crawl
-        else crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, inputs=args.input, force=args.force)
-    )
-    curate(config, pages, out, force=args.force)
+    with slurm_nodes(out) if config.executor == "ray" else contextlib.nullcontext():  # before anything is written
+        pages = (
+            [load(path, "crawl") for path in args.crawl]
+            if args.crawl
+            else [crawl(CrawlConfig(), Path(f"{beside}.crawl"), warcs=args.warc, inputs=args.input, force=args.force)]
+        )
+        curate(config, pages, out, force=args.force)
 
 
 def run_decontam(args: argparse.Namespace) -> None:
@@ -307,13 +324,24 @@ def run_certify(args: argparse.Namespace) -> int:
 
 
 def run_evaluate(args: argparse.Namespace) -> None:
-    from glide_nemo.artifact import last
+    from glide_nemo.artifact import Artifact, last
     from glide_nemo.config import apply_overrides
+    from glide_nemo.errors import GlideError
     from glide_nemo.evaluation.evaluate import EvaluationConfig, evaluate
 
-    config = apply_overrides(EvaluationConfig(), args.overrides)
-    out = args.out or args.model / "evaluation"
-    evaluate(config, last(args.model, "model"), last(args.model, "corpus"), out, force=True)
+    if args.runtime == "hf":
+        config = apply_overrides(EvaluationConfig(), args.overrides)
+        out = args.out or args.model / "evaluation"
+        evaluate(config, last(args.model, "model"), last(args.model, "corpus"), out, force=True)
+        return
+    from glide_nemo.export.subjects import parse_against
+
+    ((name, export),) = parse_against(args.model, args.runtime).items()
+    if not name.startswith("gguf") or not isinstance(export, Artifact):
+        raise GlideError(f"no lm-eval through {name}: pass --runtime hf, or gguf:f16 of the run")
+    config = apply_overrides(EvaluationConfig(evaluators=["continuation"]), args.overrides)
+    out = args.out or args.model / f"evaluation_{name.replace(':', '_')}"
+    evaluate(config, export.input("model"), last(args.model, "corpus"), out, gguf=export, force=True)
 
 
 def run_report(args: argparse.Namespace) -> None:
@@ -326,6 +354,31 @@ def run_chat(args: argparse.Namespace) -> None:
     from glide_nemo.serving.chat import chat
 
     chat(args.model, args.runtime, args.max_tokens, args.temperature, args.seed)
+
+
+def run_serve(args: argparse.Namespace) -> None:
+    from glide_nemo.serving.serve import ServeConfig, dry_run, serve
+
+    key = args.api_key or os.environ.get("GLIDE_API_KEY")
+    config = ServeConfig(args.model, args.runtime, args.host, args.port, key, args.parallel, args.context, args.threads)
+    if args.dry_run:
+        print(dry_run(config))
+        return
+    serve(config)
+
+
+def run_bench(args: argparse.Namespace) -> None:
+    from glide_nemo.config import apply_overrides
+    from glide_nemo.errors import GlideError
+    from glide_nemo.serving.bench import BenchConfig, bench_models, bench_server
+
+    config = apply_overrides(BenchConfig(args.runtime, args.parallel, args.context, args.threads), args.overrides)
+    if bool(args.model) == bool(args.url) or (args.url and args.against):
+        raise GlideError("nothing to measure: pass --model DIR, with --against DIR if wanted, or --url URL")
+    if args.url:
+        bench_server(config, args.url, _given(args, "out"), force=args.force)
+    else:
+        bench_models(config, args.model, args.against, _given(args, "out"), force=args.force)
 
 
 def run_doctor(args: argparse.Namespace) -> None:

@@ -31,6 +31,7 @@ from glide_nemo.planning.memory import GB, Layout
 from glide_nemo.planning.plan import TrainingPlan
 from glide_nemo.recipes.pretraining import Run
 from glide_nemo.recipes.recipe import recipe_names
+from glide_nemo.serving.runtimes import llama_server, vllm_python
 
 PROBE_SECONDS = 1.0  # that a compiler may take to say its version
 
@@ -93,6 +94,8 @@ def pieces(machine: Machine) -> list[Piece]:
             lambda: _package("llama-cpp-python"),
             "no Q4_K_M and no GGUF certificate; chat and evaluation use transformers",
         ),
+        Piece("llama-server", lambda: "yes" if llama_server() else None, "no `glide serve` of GGUF: `make serve-env`"),
+        Piece("vLLM", lambda: "yes" if vllm_python() else None, "llama.cpp serves; for CPUs: `make serve-env`"),
         Piece("SLURM", lambda: _program("sbatch"), "recipes run on this machine alone"),
     ]
 

@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from curator_pipelines import workers
 from curator_pipelines.config import CurationConfig
 from curator_pipelines.curate import curate
+from curator_pipelines.decontamination.fetch import IndexConfig, fetch
 from curator_pipelines.english import nano as nano_curation
+from curator_pipelines.models.perplexity import NgramConfig, train_ngrams
 from glide_nemo import fork_server
 from glide_nemo.artifact import Artifact, last
 from glide_nemo.console import console
 from glide_nemo.crawl.crawl import CrawlConfig, crawl
+from glide_nemo.crawl.descriptions import DescriptionsConfig, record_descriptions
 from glide_nemo.data.documented_pairs import DocumentedPairsConfig, derive_pairs
 from glide_nemo.data.pack import PackConfig, pack
 from glide_nemo.data.questions import QuestionsConfig, ask_questions
 from glide_nemo.evaluation.evaluate import EvaluationConfig, evaluate
+from glide_nemo.evaluation.safety.prompts import OWN as UNIT_PROMPTS
 from glide_nemo.export.certificate import CertificateConfig
 from glide_nemo.export.hf import HfConfig, export_hf
 from glide_nemo.recipes.chain import Chain, glide_nano
@@ -29,6 +33,20 @@ from glide_nemo.release.report import write_report
 from glide_nemo.run import run_chain
 from glide_nemo.tokenizer.train import TokenizerConfig, train_tokenizer
 from glide_nemo.training.worker import PRELOAD
+
+
+def _every_stage() -> CurationConfig:
+    """Thresholds of reference text, and the stages that only a caller can ask for: its models come from the road."""
+    config = nano_curation()
+    config.max_toxicity = 0.9
+    return config
+
+
+def _reference() -> CurationConfig:
+    """Descriptions of packages, of licences that let others use them. What names none is left out."""
+    config = nano_curation()
+    config.licenses = ["MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "PSF-2.0"]
+    return config
 
 
 def _over_positions(*evaluators: str) -> EvaluationConfig:
@@ -43,7 +61,11 @@ class QuickstartConfig:
     """The settings of every step of the road; of the training phases, key=value overrides of their recipes."""
 
     crawl: CrawlConfig = field(default_factory=CrawlConfig)
-    curation: CurationConfig = field(default_factory=nano_curation)
+    packages: DescriptionsConfig = field(default_factory=DescriptionsConfig)
+    reference: CurationConfig = field(default_factory=_reference)
+    ngrams: NgramConfig = field(default_factory=lambda: NgramConfig(input_bytes=1_000_000))
+    benchmarks: IndexConfig = field(default_factory=IndexConfig)
+    curation: CurationConfig = field(default_factory=_every_stage)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     tokens: PackConfig = field(default_factory=PackConfig)
     questions: QuestionsConfig = field(default_factory=QuestionsConfig)
@@ -76,6 +98,8 @@ def tiny() -> QuickstartConfig:
     """every step in seconds and a model that has learnt nothing: for tests"""
     config = QuickstartConfig()
     config.crawl.max_pages = 24
+    config.packages.max_packages = 40
+    config.ngrams.order, config.ngrams.vocab_size, config.ngrams.input_bytes = 3, 500, 50_000
     config.tokenizer.vocab_size = 512
     config.phase_a = [
         "model.num_layers=1",
@@ -105,7 +129,7 @@ def quickstart(config: QuickstartConfig, run: Path, *, warcs: Sequence[Path] = (
     if not (run / "report" / "artifact.json").exists():
         fork_server.start(*workers.modules(), PRELOAD)  # imports Curator and Megatron while pages are crawled
     pages = crawl(config.crawl, run / "crawl", warcs=warcs, force=True)
-    corpus = curate(config.curation, pages, run / "corpus", force=True)
+    corpus = curate(_with_models(config, run), pages, run / "corpus", force=True)
     tokenizer = train_tokenizer(config.tokenizer, corpus, run / "tokenizer", force=True)
     data = {
         "web": pack(config.tokens, corpus, tokenizer, run / "tokens", force=True).path,
@@ -125,6 +149,16 @@ def quickstart(config: QuickstartConfig, run: Path, *, warcs: Sequence[Path] = (
     report = write_report(run, run / "report", force=True)
     _show_result(report, certificate, evaluation, last(run / "phase_c_evaluation", "evaluation"), started)
     return report
+
+
+def _with_models(config: QuickstartConfig, run: Path) -> CurationConfig:
+    """The curation, given what it compares documents with: other prose, and the prompts that evaluations ask."""
+    packages = record_descriptions(config.packages, run / "packages", force=True)
+    reference = curate(config.reference, packages, run / "reference", force=True)
+    ngrams = train_ngrams(config.ngrams, reference, run / "ngrams", force=True)
+    benchmarks = fetch(config.benchmarks, run / "benchmarks", files=[UNIT_PROMPTS], force=True)
+    decontamination = replace(config.curation.decontamination, benchmarks=str(benchmarks.path))
+    return replace(config.curation, perplexity_model=str(ngrams.path), decontamination=decontamination)
 
 
 def _show_result(

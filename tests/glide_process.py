@@ -7,22 +7,24 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 GLIDE = "import sys; from glide_nemo.cli import main; sys.exit(main())"
 
 
-def start(*arguments: object, first: str = "") -> subprocess.Popen[bytes]:
-    """`glide ARGUMENTS` in the background; `first` is Python that runs before it."""
+def start(*arguments: object, first: str = "", **options: Any) -> subprocess.Popen[bytes]:
+    """`glide ARGUMENTS` in the background; `first` is Python that runs before it, `options` are Popen's."""
     command = [sys.executable, "-c", f"{first}\n{GLIDE}", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None, seconds: float = 240) -> None:
+    """Waits, as long as the process, if any, runs."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, f"ended with {process.returncode} before it could be killed"
+        assert process is None or process.poll() is None, f"ended with {process.returncode} before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

@@ -37,11 +37,15 @@ def searched_text(question: str, answer: str = "") -> str:
 def read_items(path: Path) -> list[Item]:
     """The items of a JSONL file, `{"benchmark", "id", "text"}` a line; without an id, the line's number stands for it.
 
+    Safety prompts are items too: their text is the `prompt`, their benchmark the name of the file.
+
     Raises GlideError for a line that is not such an object.
     """
     items = []
     for number, row in enumerate(read_rows(path), start=1):
-        benchmark, text = row.get("benchmark"), row.get("text")
+        is_prompt = "prompt" in row and "text" not in row
+        benchmark = row.get("benchmark", path.stem if is_prompt else None)
+        text = row["prompt"] if is_prompt else row.get("text")
         if not isinstance(benchmark, str) or not benchmark or not isinstance(text, str):
             raise GlideError(
                 f'no item, row {number} of {path}: write {{"benchmark": "...", "id": "...", "text": "..."}}'

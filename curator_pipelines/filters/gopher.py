@@ -6,6 +6,8 @@ where Curator's departs from the paper.
 
 from __future__ import annotations
 
+import re
+
 from nemo_curator.stages.text.filters.heuristic import (
     EllipsisFilter,
     LongWordFilter,
@@ -24,6 +26,7 @@ from curator_pipelines.view import View
 BULLETS = (*sorted(bullet_list), "- ", "* ", "– ")
 ELLIPSES = tuple(sorted(ellipsis_marks))
 ASCII_ALPHANUMERIC = [code for code in range(128) if chr(code).isalnum() or chr(code) in "\n?!,."]
+BLANKS = re.compile(r"[ \t]{2,}")
 ASCII_DIGITS = slice(ord("0"), ord("9") + 1)
 # Gopher's own, and the words that take their places in German by frequency in running text.
 STOP_WORDS = {
@@ -100,18 +103,24 @@ class StopWords(Bounded):
 class NonAlphanumeric(SharedFilter, NonAlphaNumericFilter):
     """Share of characters that are no letter, digit, line end or one of `?!,.`.
 
-    Curator's filter is for English: it takes letters beyond ASCII for none. With `beyond_ascii` they are letters.
+    Curator's filter is for English: it takes letters beyond ASCII for none. With `beyond_ascii` they are letters. It is
+    also for text whose white space says nothing. With `typeset` a run of blanks counts as one: indentation, justified
+    lines and columns are the page's, not the text's.
     """
 
-    def __init__(self, max_share: float, beyond_ascii: bool = False) -> None:
+    def __init__(self, max_share: float, beyond_ascii: bool = False, typeset: bool = False) -> None:
         super().__init__(max_share)
         self.beyond_ascii = beyond_ascii
+        self.typeset = typeset
 
     def score(self, view: View) -> float:
         wanted = int(view.ascii_counts[ASCII_ALPHANUMERIC].sum())
         if self.beyond_ascii:
             wanted += sum(map(str.isalnum, view.beyond_ascii))
-        return (len(view.text) - wanted) / len(view.text) if view.text else 1.0
+        total = len(view.text)
+        if self.typeset:
+            total -= sum(len(run) - 1 for run in BLANKS.findall(view.text))
+        return (total - wanted) / total if total else 1.0
 
 
 class Numbers(SharedFilter, NumbersFilter):

@@ -3,7 +3,8 @@
 E-mail: anything of that form whose top-level domain exists, so that `icon@2x.png` and `a@b.shape` stay. A
 prompt's `user@host` has no domain and stays; `git@host` names a service, no person. Also as `name (at) host.de`.
 IP: public addresses only. Private, reserved and documentation ranges (RFC 1918, 5737, 3849) point at nobody; four
-numbers after a word such as "version", or glued to a name as in `tool-1.2.3.4`, are a version.
+numbers after a word such as "version", or glued to a name as in `tool-1.2.3.4`, are a version, and those that begin a
+line and end in a full stop before text, as in `14.3.2.1. In real time`, are a section's.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ VERSION = re2.compile(
     rb"(?i)(?:\bv|\bver\.?|version(?:en|s|snummer)?|release[ds]?|build|update[ds]?|upgrade[ds]?|firmware|"
     rb"sections?|sect\.|chapter|clause|abschnitt|kapitel|ziffer|\xc2\xa7)[ :=(\"']{0,3}(?:to |auf |of |is |number )?$"
 )
+LINE_START = re2.compile("(?:\\A|\n)[ \t]*(?:[*•-][ \t]+)?$".encode())
+SECTION = re2.compile(rb"\.(?: |\xc2\xa0)+[^\s0-9]")
 ADDRESS = re2.compile(rb"(?i)\b(?:ip|ipv4|addr|address|adresse|host|server|dns|resolver|ping|gateway|client|proxy)\b")
 
 
@@ -70,6 +73,9 @@ def ipv4(text: bytes, match: Any) -> Span | None:
         return None
     before = text[max(0, start - BEFORE) : start]
     if not address.is_global or address.is_multicast or VERSION.search(before):
+        return None
+    whole = before if start <= BEFORE else b"." + before  # a line that begins further ahead begins elsewhere
+    if LINE_START.search(whole) and SECTION.match(text[end : end + BEFORE]):
         return None
     if _may_be_a_version(address) and not (ADDRESS.search(before.replace(b"<IP>", b"")) or _has_port(text, end)):
         return None

@@ -35,7 +35,7 @@ class Kind:
     placeholder: str
     trigger: bytes
     pattern: bytes
-    check: Callable[[bytes, Any], Span | None]
+    check: Callable[[bytes | bytearray, Any], Span | None]
     whole: bool = False  # after a candidate that was none, look on behind it and not within it
 
 
@@ -89,15 +89,17 @@ class Redactor:
 
 def _replaced(data: bytes, kind: Kind, pattern: Any) -> tuple[bytes, int]:
     parts: list[bytes] = []
+    rest = bytearray(data)
     done = at = times = 0
-    while match := pattern.search(data, at):
-        span = kind.check(data, match)
+    while match := pattern.search(rest, at):
+        span = kind.check(rest, match)
         if span:
             parts += [data[done : span[0]], kind.placeholder.encode()]
             done = at = span[1]
+            rest[done - 1 : done] = b">"  # a placeholder's end, which the next number stands alone behind
             times += 1
         else:
-            at = match.end() if kind.whole else _after_word(data, match.start())
+            at = match.end() if kind.whole else _after_word(rest, match.start())
     return (b"".join([*parts, data[done:]]), times) if times else (data, 0)
 
 

@@ -62,7 +62,7 @@ def _decoded(part: bytes) -> Any:
 def url_password(text: bytes, match: Any) -> Span | None:
     """The password alone: the URL stays a URL. Words that stand for one, stars and templates stay."""
     start, end = match.span(1)
-    found = text[start:end].lower()
+    found = bytes(text[start:end]).lower()
     stands_for_one = found in NO_PASSWORDS or len(set(found)) == 1 or found.startswith((b"%(", b"%s", b"[", b"("))
     return None if stands_for_one else (start, end)
 

@@ -19,6 +19,8 @@ from curator_pipelines.ledger import Rejection, conclude, with_bytes
 CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
 SENTENCE_END = re2.compile(r"""[.?!…]+["'”“«»’)\]]*(?:\s|$)""")
 
+FEW_WORDS, HEADING = "few_words", "heading"
+
 
 @dataclass
 class C4Lines(ProcessingStage[DocumentBatch, DocumentBatch]):
@@ -28,6 +30,10 @@ class C4Lines(ProcessingStage[DocumentBatch, DocumentBatch]):
     and leaves it out: `end_marks` is off unless asked for. The other rules are C4's: lines of fewer than
     `min_words` words, lines that speak of Javascript, cookies or terms, lines with a word of more than
     `max_word_length` characters. Brackets of citations are cut out of the lines that stay.
+
+    With `headings`, which C4 has not, a line of too few words stays where the next one is kept and ends a sentence:
+    C4 means menus, which are runs of such lines, but it cuts each heading and each term of a glossary too, and what is
+    left defines nothing. A heading counts as no sentence.
     Source: Raffel et al., 2020, section 2.2, and its c4_utils.py in TensorFlow Datasets.
     """
 
@@ -36,13 +42,19 @@ class C4Lines(ProcessingStage[DocumentBatch, DocumentBatch]):
     min_sentences: int = 5
     max_word_length: int = 1000
     end_marks: bool = False
+    headings: bool = False
     name: str = "c4_lines"
 
     @classmethod
     def of(cls, limits: Quality, language: str) -> C4Lines:
         """The stage for a pipeline's thresholds."""
         return cls(
-            language, limits.min_words_per_line, limits.min_sentences, limits.max_word_length, limits.c4_end_marks
+            language=language,
+            min_words=limits.min_words_per_line,
+            min_sentences=limits.min_sentences,
+            max_word_length=limits.max_word_length,
+            end_marks=limits.c4_end_marks,
+            headings=limits.c4_headings,
         )
 
     def inputs(self) -> tuple[list[str], list[str]]:
@@ -66,21 +78,33 @@ class C4Lines(ProcessingStage[DocumentBatch, DocumentBatch]):
 
     def cut(self, text: str, counts: Counter[str]) -> tuple[str, int]:
         """The text without the lines that a rule takes, and the sentences left in it; empty lines part paragraphs."""
+        lines = [CITATION.sub("", line).rstrip() if "[" in line else line for line in text.split("\n")]
+        reasons = [self.reason(line) if line.strip() else "" for line in lines]
+        if self.headings:
+            self._spare_headings(lines, reasons, counts)
         kept: list[str] = []
         sentences = 0
-        for line in text.split("\n"):
+        for line, reason in zip(lines, reasons, strict=True):
             if not line.strip():
                 if kept and kept[-1]:
                     kept.append("")
-                continue
-            line = CITATION.sub("", line).rstrip() if "[" in line else line
-            reason = self.reason(line)
-            if reason:
+            elif reason in ("", HEADING):
+                kept.append(line)
+                sentences += 0 if reason else sentences_in(line)
+            else:
                 counts[reason] += 1
-                continue
-            kept.append(line)
-            sentences += sentences_in(line)
         return "\n".join(kept).rstrip("\n"), sentences
+
+    def _spare_headings(self, lines: list[str], reasons: list[str], counts: Counter[str]) -> None:
+        """Marks the short lines that stand before a sentence."""
+        before: int | None = None  # the last line with text in it, where it was too short
+        for number, line in enumerate(lines):
+            if not line.strip():
+                continue
+            if before is not None and not reasons[number] and line.rstrip().endswith(END_MARKS[self.language]):
+                reasons[before] = HEADING
+                counts["headings_kept"] += 1
+            before = number if reasons[number] == FEW_WORDS else None
 
     def reason(self, line: str) -> str:
         """The rule that takes a line, "" where none does."""
@@ -91,7 +115,7 @@ class C4Lines(ProcessingStage[DocumentBatch, DocumentBatch]):
         if self.end_marks and (not line.endswith(END_MARKS[self.language]) or line.endswith("...")):
             return "no_end_mark"
         if len(words) < self.min_words:
-            return "few_words"
+            return FEW_WORDS
         lowered = line.lower()
         if "javascript" in lowered:
             return "javascript"

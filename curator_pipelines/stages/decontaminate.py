@@ -30,7 +30,7 @@ class Decontaminate(ProcessingStage[DocumentBatch, DocumentBatch]):
     """
 
     index: str
-    threshold: float = 0.5
+    threshold: float = 0.3
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by benchmark, where it is another
     mode: str = DOCUMENT
     window: int = 200  # characters

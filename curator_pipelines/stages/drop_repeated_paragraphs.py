@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from nemo_curator.stages.base import ProcessingStage
@@ -44,7 +45,8 @@ class DropRepeatedParagraphs(ProcessingStage[DocumentBatch, DocumentBatch]):
             )
             if row in copies or short[row]
         ]
-        stays = [row not in copies and not short[row] for row in range(len(texts))]
+        # Of type bool also where there is no document: pandas takes an empty list for one of columns.
+        stays = np.array([row not in copies and not short[row] for row in range(len(texts))], dtype=bool)
         kept = with_bytes(documents.assign(text=texts)[stays].reset_index(drop=True))
         boilerplate = int(dropped["boilerplate"].sum())
         counts = {"boilerplate": boilerplate, "later_copies": len(dropped) - boilerplate}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from duckdb import DuckDBPyConnection
 from nemo_curator.stages.base import ProcessingStage
 from nemo_curator.tasks import FileGroupTask
 
@@ -26,7 +29,7 @@ class DropExactDuplicates(ProcessingStage[FileGroupTask, FileGroupTask]):
                     f"""
                     SELECT number, 'exact_duplicate' AS reason, NULL::DOUBLE AS score
                     FROM {documents}
-                    JOIN (SELECT text_hash, min(number) AS first FROM {documents} GROUP BY ALL HAVING count(*) > 1)
+                    JOIN ({self._copied(database, work, documents)})
                     USING (text_hash)
                     WHERE number > first
                     ORDER BY number
@@ -34,3 +37,7 @@ class DropExactDuplicates(ProcessingStage[FileGroupTask, FileGroupTask]):
                     lost_path(work, self.name),
                 )
         return conclude_stage(task, self.name)
+
+    def _copied(self, database: DuckDBPyConnection, work: Path, documents: str) -> str:
+        """SQL: text_hash and first document of each text that several documents have."""
+        return f"SELECT text_hash, min(number) AS first FROM {documents} GROUP BY ALL HAVING count(*) > 1"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from itertools import groupby
 
 from nemo_curator.stages.text.modifiers import Modify
 from nemo_curator.stages.text.modifiers.unicode import UnicodeReformatter
@@ -11,6 +13,7 @@ from nemo_curator.tasks import DocumentBatch
 from curator_pipelines.ledger import conclude, with_bytes
 
 EMPTY_LINES = re.compile(r"\n{3,}")
+MARKS = re.compile(r"[^\w\s\x00-\x7f]{32,}")  # all combining marks are among these; a shorter run is sorted fast anyway
 REPLACED = {"\u00a0": " ", "\u2007": " ", "\u202f": " ", "\r": ""}
 
 
@@ -32,14 +35,33 @@ class MendLines(UnicodeReformatter):
     """ftfy, line by line as it works anyway, past the lines that it leaves as they are: most of English text.
 
     Quotes stay as the author set them, and HTML entities as text: extraction has decoded those that were markup.
+    Normalisation is ours, in linear time: Unicode's takes quadratic time to sort a long run of combining marks.
     """
 
     def __init__(self) -> None:
-        super().__init__(unescape_html=False, uncurl_quotes=False, normalization="NFC", explain=False)
+        super().__init__(unescape_html=False, uncurl_quotes=False, normalization=None, explain=False)
 
     def modify_document(self, text: str) -> str:
-        return "\n".join(line if _is_plain(line) else super(MendLines, self).modify_document(line)
-                         for line in text.split("\n"))  # fmt: skip
+        return "\n".join(line if _is_plain(line) else self._mend(line) for line in text.split("\n"))
+
+    def _mend(self, line: str) -> str:
+        mended = super().modify_document(line)
+        while not unicodedata.is_normalized("NFC", mended):
+            line = composed(mended)
+            mended = super().modify_document(line)  # as ftfy does: accents put together may be mojibake
+        return mended
+
+
+def composed(text: str) -> str:
+    """The text in Unicode's normal form C, in time linear in its length but for the sort of each run of marks."""
+    return unicodedata.normalize("NFC", MARKS.sub(_in_canonical_order, text))
+
+
+def _in_canonical_order(run: re.Match[str]) -> str:
+    """Marks taken apart and sorted by class, as the normal form wants them. Source: Unicode 3.11, D108 and D109."""
+    apart = "".join(unicodedata.normalize("NFD", mark) for mark in run[0])
+    parts = groupby(apart, key=lambda mark: unicodedata.combining(mark) > 0)
+    return "".join("".join(sorted(part, key=unicodedata.combining) if are_marks else part) for are_marks, part in parts)
 
 
 def _is_plain(line: str) -> bool:

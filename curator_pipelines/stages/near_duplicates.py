@@ -59,7 +59,6 @@ class DropNearDuplicates(ProcessingStage[FileGroupTask, FileGroupTask]):
         if not lost_path(work, self.name).exists():
             with connect(work, metadata[MEMORY]) as database:
                 documents = left(work, metadata[LOST])
-                _candidates(database, work, documents, self.bands)
                 parent = self._components(database, work, documents)
                 losses = _losses(database, work, documents, parent)
                 save_batches(losses, LOST_SCHEMA, lost_path(work, self.name))
@@ -67,6 +66,7 @@ class DropNearDuplicates(ProcessingStage[FileGroupTask, FileGroupTask]):
 
     def _components(self, database: DuckDBPyConnection, work: Path, documents: str) -> np.ndarray:
         """The parent of each document in a forest whose trees are the components, shape (documents of the index,)."""
+        _candidates(database, work, documents, self.bands)
         ((total,),) = database.sql(f"SELECT coalesce(max(number), -1) + 1 FROM {documents}").fetchall()
         parent = np.arange(total, dtype=np.int64)
         for pairs in _pairs(database, candidates_path(work, "*"), documents):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,10 +84,12 @@ class WritePartition(ProcessingStage[DocumentBatch, FileGroupTask]):
             FUNNEL: metadata[FUNNEL],
             COUNTS: metadata[COUNTS],
             "records": metadata["records"],
+            "node": _node(),
             "seconds": {stats.stage_name: stats.process_time for stats in task._stage_perf},
         }
         write_atomically(record_path(folder, partition), json.dumps(record))
-        return FileGroupTask(task.dataset_name, [str(documents)], task._stage_perf, {"partition": partition})
+        # What it took is in the record: a parent that keeps the results of a million partitions need not.
+        return FileGroupTask(task.dataset_name, [str(documents)], [], {"partition": partition})
 
 
 @dataclass
@@ -102,6 +106,14 @@ class ReadPartition(ProcessingStage[FileGroupTask, DocumentBatch]):
         metadata = {**task._metadata, **task.reader_config, "records": {}}
         ledgers = {REJECTIONS: [], CONTAMINATION: [], FUNNEL: [], COUNTS: {}}
         return DocumentBatch(task.dataset_name, frame, task._stage_perf, {**metadata, **ledgers})
+
+
+def _node() -> str:
+    """Where this process runs: the machine, and of several Ray nodes on one machine, which."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return platform.node()
+    return f"{platform.node()}/{ray.get_runtime_context().get_node_id()[:8]}"
 
 
 def _write(path: Path, table: pa.Table) -> None:

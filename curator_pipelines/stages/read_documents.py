@@ -46,7 +46,8 @@ class ReadDocuments(ProcessingStage[FileGroupTask, DocumentBatch]):
                 content = found.text.encode("utf-8")
                 license_ = range_["license"] if range_["license_of_all"] else found.license or range_["license"]
                 id_ = identify(found.url, content)
-                rows.append((id_, found.url, found.text, range_["source"], license_, len(content)))
+                source = range_["source"] or found.url  # a text file is where its text comes from
+                rows.append((id_, found.url, found.text, source, license_, len(content)))
             else:
                 id_ = identify(found.url, found.content)
                 lost.append(Rejection(id_, found.url, self.name, found.reason, found.score, found.bytes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -30,11 +31,15 @@ class Seen:
     sequences: int
     tokens: int
     held: int  # tokens of its split `train`
+    in_all: int  # tokens seen of it in all parts that name it
 
     @property
     def epochs(self) -> float:
-        """Tokens seen over tokens held: the mean over its documents, since Megatron-Core shuffles across epochs."""
-        return self.tokens / self.held
+        """Tokens seen over tokens held: the mean over its documents, since Megatron-Core shuffles across epochs.
+
+        What two parts name is read for both of them.
+        """
+        return self.in_all / self.held
 
 
 def explain(parts: Sequence[Part], tokens: int, seq_length: int) -> list[Seen]:
@@ -52,8 +57,11 @@ def explain(parts: Sequence[Part], tokens: int, seq_length: int) -> list[Seen]:
         if not count:
             raise GlideError(f"no tokens to train on in {part.tokens.path}: pack a larger corpus")
     sequences = draws([part.share for part in parts], -(-tokens // seq_length))
+    in_all: Counter[str] = Counter()
+    for part, count in zip(parts, sequences, strict=True):
+        in_all[part.tokens.sha256] += count * seq_length
     return [
-        Seen(part, count, count * seq_length, of_part)
+        Seen(part, count, count * seq_length, of_part, in_all[part.tokens.sha256])
         for part, count, of_part in zip(parts, sequences, held, strict=True)
     ]
 
@@ -108,11 +116,13 @@ def described(seen: Sequence[Seen], seq_length: int) -> Iterator[str]:
     for name, row in zip(names, seen, strict=True):
         yield f"{name:<{width}}  {row.part.share:>7.2%}  {row.tokens:>19,}  {row.held:>19,}  {row.epochs:>8.2f}"
     sequences = sum(row.sequences for row in seen)
-    yield f"{'all':<{width}}  {1:>7.2%}  {whole:>19,}  {sum(row.held for row in seen):>19,}"
+    once = {row.part.tokens.sha256: row for row in seen}  # of what two parts name, the last
+    yield f"{'all':<{width}}  {1:>7.2%}  {whole:>19,}  {sum(row.held for row in once.values()):>19,}"
     yield f"{sequences:,} sequences of {seq_length:,} tokens"
-    for name, row in zip(names, seen, strict=True):
+    for row in once.values():
         if row.epochs > MANY_EPOCHS:
             yield (
-                f"warning: {name} is read {row.epochs:.1f} times, past {MANY_EPOCHS} repeated text teaches little "
-                f"(arXiv 2305.16264): give it a share of {MANY_EPOCHS * row.held / whole:.2g} at most, or more text"
+                f"warning: {row.part.label} is read {row.epochs:.1f} times, past {MANY_EPOCHS} repeated text teaches "
+                "little (arXiv 2305.16264): give it a share of "
+                f"{MANY_EPOCHS * row.held / whole:.2g} at most, or more text"
             )

@@ -26,7 +26,10 @@ from glide_nemo.evaluation.safety.prompts import describe_prompts
 from glide_nemo.evaluation.safety.refusals import GROUPS, RefusalsConfig
 from glide_nemo.evaluation.samples import SamplesConfig
 from glide_nemo.evaluation.subject import Subject
+from glide_nemo.export.gguf import FILE
 from glide_nemo.steps import run_step
+
+SCORED_BY_LLAMA_CPP = {"continuation"}
 
 
 @dataclass
@@ -45,22 +48,27 @@ def evaluate(
     corpus: Artifact,
     out: str | os.PathLike[str],
     *,
+    gguf: Artifact | None = None,
     force: bool = False,
 ) -> Artifact:
     """Evaluates a Hugging Face model directory on the held-out split of a corpus; needs no network and no GPU.
 
+    With `gguf`, an export of that model, llama.cpp scores instead of transformers: lm-eval's tasks only.
     Raises GlideError for an unknown evaluator, a model that cannot be loaded and a corpus without held-out text.
     """
+    if gguf and set(config.evaluators) - SCORED_BY_LLAMA_CPP:
+        known = ", ".join(sorted(SCORED_BY_LLAMA_CPP))
+        raise GlideError(f"llama.cpp scores no {', '.join(config.evaluators)}: pass evaluators=[{known}]")
     evaluators = {name: plugins.get("evaluators", name) for name in config.evaluators}
 
     def write(draft: Draft) -> None:
-        subject = Subject(model=model, corpus=corpus, config=config, out=draft.path)
+        subject = Subject(model, corpus, config, draft.path, gguf=gguf.path / FILE if gguf else None)
         with offline():
             for name, evaluator in evaluators.items():
                 _merge(draft.metrics, _result(name, evaluator, subject), name)
         draft.summary = _summary(draft.metrics)
 
-    inputs = {"model": model, "corpus": corpus}
+    inputs = {"model": model, "corpus": corpus} | ({"gguf": gguf} if gguf else {})
     return run_step("evaluate", out, "evaluation", _settings(config), inputs, write, force=force)
 
 

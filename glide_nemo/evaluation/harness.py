@@ -15,6 +15,8 @@ from glide_nemo.config import as_plain
 from glide_nemo.console import console
 
 if TYPE_CHECKING:
+    from lm_eval.api.model import LM
+
     from glide_nemo.evaluation.subject import Subject
 
 TASKS = Path(__file__).parent / "tasks"
@@ -23,25 +25,22 @@ TASKS = Path(__file__).parent / "tasks"
 def run_task(subject: Subject, task: str, data: Path, batch_size: int) -> list[dict[str, Any]]:
     """The metrics of tasks/`task`.yaml on the items in `data` (JSONL): `{task, metric, value, stderr, n}` each.
 
-    lm-eval's own HFLM scores the choices. Its full results go to logs/, since they hold times and paths.
+    lm-eval's own HFLM scores the choices, or llama.cpp where the subject is a GGUF file. Full results, with every
+    item's log-likelihoods, go to logs/, since they hold times and paths.
     """
-    with _quiet(), tempfile.TemporaryDirectory(prefix="glide-lm-eval-") as scratch:
+    with (
+        _quiet(),
+        tempfile.TemporaryDirectory(prefix="glide-lm-eval-") as scratch,
+        _scorer(subject, batch_size) as scorer,
+    ):
         from lm_eval import simple_evaluate
-        from lm_eval.models.huggingface import HFLM
         from lm_eval.tasks import TaskManager
 
-        scorer = HFLM(
-            pretrained=subject.network,
-            tokenizer=subject.tokenizer,
-            backend="causal",
-            batch_size=batch_size,
-            max_length=subject.context,
-        )
         results = simple_evaluate(
             model=scorer,
             tasks=[str(_redirect(task, data, Path(scratch)))],
             task_manager=TaskManager(include_defaults=False),  # indexing lm-eval's own tasks takes seconds
-            log_samples=False,
+            log_samples=True,
         )
     logs = subject.out / "logs"
     logs.mkdir(exist_ok=True)
@@ -58,6 +57,27 @@ def run_task(subject: Subject, task: str, data: Path, batch_size: int) -> list[d
         for name, value in scores.items()
         if name.endswith(",none") and "_stderr" not in name
     ]
+
+
+@contextlib.contextmanager
+def _scorer(subject: Subject, batch_size: int) -> Iterator[LM]:
+    """What lm-eval asks for log-likelihoods."""
+    if subject.gguf:
+        from glide_nemo.evaluation.llama_cpp_scorer import LlamaCppScorer
+        from glide_nemo.export.llama_cpp_runtime import opened
+
+        with opened(subject.gguf, subject.context, exact=True) as model:
+            yield LlamaCppScorer(model, subject.context)
+        return
+    from lm_eval.models.huggingface import HFLM
+
+    yield HFLM(
+        pretrained=subject.network,
+        tokenizer=subject.tokenizer,
+        backend="causal",
+        batch_size=batch_size,
+        max_length=subject.context,
+    )
 
 
 def _redirect(task: str, data: Path, scratch: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,12 +32,16 @@ class Document:
 
 @dataclass
 class Subject:
-    """One evaluation: what is evaluated (`model`), on what (`corpus`), how (`config`), and where files go (`out`)."""
+    """One evaluation: what is evaluated (`model`), on what (`corpus`), how (`config`), and where files go (`out`).
+
+    With `gguf`, lm-eval's tasks are scored by llama.cpp on that file; it was made from `model`.
+    """
 
     model: Artifact
     corpus: Artifact
     config: Any
     out: Path
+    gguf: Path | None = None
 
     @cached_property
     def network(self) -> PreTrainedModel:
@@ -78,6 +83,9 @@ class Subject:
     @property
     def context(self) -> int:
         """Tokens that the model was trained to look at."""
+        if self.gguf:  # then the network need not be loaded
+            stated = json.loads((self.model.path / "config.json").read_text(encoding="utf-8"))
+            return int(stated["max_position_embeddings"])
         return int(self.network.config.max_position_embeddings)
 
     def encode(self, texts: list[str]) -> list[list[int]]:

@@ -13,6 +13,7 @@ from glide_nemo.errors import GlideError
 from glide_nemo.export.continuations import Tokens, greedy
 from glide_nemo.export.hugging_face_runtime import load_network
 from glide_nemo.export.llama_cpp_runtime import opened
+from glide_nemo.export.quantized_runtime import load_quantized, quantization_config
 
 if TYPE_CHECKING:
     import numpy
@@ -74,10 +75,13 @@ def write_megatron_logits(
 
 
 def hugging_face_logits(model: Path, tokens_BS: numpy.ndarray) -> Iterator[numpy.ndarray]:
-    """`logits_SV` of each sequence from transformers, in float32. GlideError where the directory cannot be loaded."""
+    """`logits_SV` of each sequence from transformers, in float32; quantized weights are unpacked.
+
+    GlideError where the directory cannot be loaded.
+    """
     import torch
 
-    network = load_network(model)
+    network = load_quantized(model) if quantization_config(model) else load_network(model)
     for tokens_S in tokens_BS:
         with torch.inference_mode():
             yield network(torch.from_numpy(tokens_S)[None]).logits[0].numpy()

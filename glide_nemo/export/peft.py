@@ -92,6 +92,7 @@ def export_peft(config: PeftConfig, model: Artifact, out: str | os.PathLike[str]
         }
         write_atomically(draft.path / "adapter_config.json", json.dumps(stated, indent=1) + "\n")
         draft.metrics = {
+            "exporter": "peft",
             "recipe": checkpoint.metrics["recipe"],
             "base": checkpoint.record["inputs"]["init_from"]["sha256"],
             "dim": lora["dim"],

@@ -75,6 +75,9 @@ def _hugging_face_limits(path: Path, checkpoint: Artifact) -> Mapping[str, bound
     """Exact where the weights have the type they were trained in, else what rounding to theirs allows."""
     trained = "bfloat16" if checkpoint.config.get("mixed_precision") else "float32"
     stated = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    if packed := stated.get("quantization_config"):
+        # compressed-tensors names no algorithm: of ours there is one
+        return bounds.PACKED[packed.get("quant_algo", "W4A16_AWQ")]
     dtype = stated.get("dtype") or stated.get("torch_dtype") or "float32"
     if dtype not in bounds.HUGGING_FACE:
         raise GlideError(f"no bounds for weights in {dtype}, {path}: export them in {', '.join(bounds.HUGGING_FACE)}")
@@ -94,10 +97,8 @@ def _of_run(run: Path, target: Target) -> Artifact:
     """The newest finished export of a run that is what a target says."""
     for found in reversed(artifact.in_run(run)):
         variant = next(iter(found.config.values()), None)  # an exporter's first setting
-        kind = "model" if target.exporter == "hf" else "export"
-        if target.exporter == "gguf" and not (found.path / FILE).exists():
-            continue  # another exporter's
-        if found.kind == kind and target.variant in (None, variant):
+        exporter = "hf" if found.kind == "model" else found.metrics.get("exporter", "gguf")
+        if found.kind in ("model", "export") and exporter == target.exporter and target.variant in (None, variant):
             return found
     name = target.directory.replace("_", ":", 1)
     raise GlideError(f"no finished {name} in {run}: make it with `glide export {run} --to {name}`")

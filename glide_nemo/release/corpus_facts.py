@@ -5,6 +5,8 @@ DuckDB reads the columns and gives back counts only, so memory does not grow wit
 
 from __future__ import annotations
 
+import io
+import json
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -25,6 +27,9 @@ PRIVATE = re.compile("pii|secret")  # in the name of a stage: what it counts is 
 REPETITION = re.compile("duplicates|paragraphs|repeated_blocks")
 LISTED = 50  # sources, licences and languages named one by one, largest first
 SCORES = ("language_score", "quality", "toxicity")  # between 0 and 1
+NUMBERS = dict.fromkeys((*SCORES, "perplexity"), "DOUBLE")  # of JSON lines; the other columns are text
+MAX_LINE = 32 << 20  # bytes of one document as JSON, three times the largest page; each thread holds two of them
+JSON_THREADS = 4
 ROUNDING = 3  # decimals of a score: what distributions tell apart
 
 
@@ -34,6 +39,7 @@ def corpus_facts(corpus: Artifact, name: str, examples: int) -> dict[str, Any]:
     Raises GlideError where a file of it cannot be read.
     """
     import duckdb
+    import zstandard
 
     metrics, counts = corpus.metrics, corpus.metrics.get("counts", {})
     stated = {
@@ -42,6 +48,7 @@ def corpus_facts(corpus: Artifact, name: str, examples: int) -> dict[str, Any]:
         "summary": corpus.summary,
         "pipeline": corpus.config.get("pipeline"),
         "glide_version": corpus.record["glide_version"],
+        "format": "jsonl.zst" if any(corpus.path.glob("train/*.jsonl.zst")) else "parquet",  # of its documents
         "funnel": metrics.get("funnel", []),
         "split": metrics.get("split", {}),
         "stages": [row["stage"] for row in metrics.get("funnel", [])],
@@ -62,11 +69,9 @@ def corpus_facts(corpus: Artifact, name: str, examples: int) -> dict[str, Any]:
             stated["distributions"] = _distributions(database, columns)
             if "perplexity_bucket" in columns:
                 stated["perplexity_buckets"] = _groups(database, "perplexity_bucket", "perplexity_bucket IS NOT NULL")
-    except duckdb.Error as error:
+    except (duckdb.Error, zstandard.ZstdError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise GlideError(
-            f"cannot read the parquet files of {corpus.path} ({reason}): curate the corpus again"
-        ) from None
+        raise GlideError(f"cannot read the files of {corpus.path} ({reason}): curate the corpus again") from None
     return stated
 
 
@@ -82,12 +87,32 @@ def deduplication(funnel: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _open(database: duckdb.DuckDBPyConnection, view: str, folders: Sequence[Path]) -> list[str]:
-    """Makes a view of the parquet files in folders; the names of its columns, none where there is no file."""
+    """Makes a view of the shards in folders; the names of its columns, none where there is no row or file."""
+    if packed := [path for folder in folders for path in sorted(folder.glob("*.jsonl.zst"))]:
+        columns = _columns(packed)
+        if columns:
+            files = [str(path) for path in packed]
+            database.execute(f"SET threads = {JSON_THREADS}")
+            database.read_json(
+                files, columns=columns, format="newline_delimited", compression="zstd", maximum_object_size=MAX_LINE
+            ).create_view(view)
+        return list(columns)
     files = [str(path) for folder in folders for path in sorted(folder.glob("*.parquet"))]
     if not files:
         return []
     database.read_parquet(files, union_by_name=True, hive_partitioning=False).create_view(view)
     return database.table(view).columns
+
+
+def _columns(files: Sequence[Path]) -> dict[str, str]:
+    """Of JSON lines: each column and its type, by name. DuckDB's own guess would take an id for a UUID."""
+    import zstandard
+
+    for path in files:
+        with open(path, "rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as plain:
+            if line := io.TextIOWrapper(plain, encoding="utf-8", newline="\n").readline():
+                return {name: NUMBERS.get(name, "VARCHAR") for name in json.loads(line)}
+    return {}
 
 
 def _there(database: duckdb.DuckDBPyConnection, view: str) -> bool:

@@ -45,7 +45,7 @@ def hub_metadata(title: str, facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         {
             "config_name": each["name"] if facts[1:] else "default",
             "data_files": [
-                {"split": split, "path": f"{each['name']}/{split}/*.parquet" if facts[1:] else f"{split}/*.parquet"}
+                {"split": split, "path": f"{each['name']}/" * bool(facts[1:]) + f"{split}/*.{each['format']}"}
                 for split in SPLITS
                 if split in each["split"]
             ],

@@ -75,6 +75,11 @@ class Story:
         found = [artifact for artifact in self.artifacts.values() if artifact.kind == kind]
         return found[-1] if found else None
 
+    def made_from(self, artifact: Artifact | None, kind: str) -> Artifact | None:
+        """The artifact of a kind that this one was made from; the last of that kind where it is not here."""
+        sources = [found for _, found in self.inputs(artifact) if found and found.kind == kind] if artifact else []
+        return sources[0] if sources else self.last(kind)
+
     def phase_of(self, evaluation: Artifact) -> str:
         """The name of the checkpoint whose weights were evaluated, or that of the evaluation where it is not here."""
         of_kind = {"evaluation": "model", "model": "checkpoint"}

@@ -37,7 +37,7 @@ def find(model: Path, runtime: str = "auto") -> Found:
         return _fitting(_of_artifact(artifact.load(model)), runtime)
     if (model / "config.json").exists():
         return _fitting(Found(model, "transformers", chat=False), runtime)
-    made = [found for found in artifact.in_run(model) if found.kind in ("export", "model")]
+    made = [found for found in artifact.in_run(model) if found.kind == "model" or _is_gguf(found)]
     for found in sorted(made, key=_preference):
         if runtime in ("auto", _of_artifact(found).runtime):
             return _of_artifact(found)
@@ -46,11 +46,16 @@ def find(model: Path, runtime: str = "auto") -> Found:
 
 
 def _of_artifact(found: Artifact) -> Found:
-    if found.kind == "export":
+    if _is_gguf(found):
         return Found(found.path / FILE, "llama_cpp", _is_chat(found))
     if found.kind == "model":
         return Found(found.path, "transformers", _is_chat(found))
-    raise GlideError(f"{found.path} is a {found.kind}, no model to talk to: pass the run it is in")
+    said = f"an export for {found.metrics['exporter']}" if found.kind == "export" else f"a {found.kind}"
+    raise GlideError(f"{found.path} is {said}, no model to talk to: pass the run it is in")
+
+
+def _is_gguf(found: Artifact) -> bool:
+    return found.kind == "export" and (found.path / FILE).exists()  # others are for servers
 
 
 def _is_chat(found: Artifact) -> bool:

@@ -2,7 +2,7 @@
 
 Megatron keeps global state, prints freely and takes 20 s to import. A child keeps the first out of the caller, its
 output goes to a log file, and the import is paid once: children are forked from a server that has done it
-(fork_server.py). A child ends with its parent, however that ends.
+(fork_server.py). A child ends with its parent, however that ends. `run_apart` does the same without Megatron.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -40,7 +41,32 @@ def run_with_megatron(
     KeyboardInterrupt is raised here.
     """
     fork_server.start(PRELOAD)
-    context = multiprocessing.get_context("forkserver")
+    return _run("forkserver", partial(_within_megatron, function), args, log, on_event)
+
+
+def run_apart(function: Callable[..., Any], *args: Any, log: Path | None = None) -> Any:
+    """`function(*args, report)` in a new Python that has imported nothing: for libraries that Megatron's would disturb.
+
+    What is printed, and errors, as with `run_with_megatron`.
+    """
+    return _run("spawn", function, args, log, lambda event: None)
+
+
+def _within_megatron(function: Callable[..., Any], *args: Any) -> Any:
+    from glide_nemo.cpu import megatron_engine
+
+    with megatron_engine():
+        return function(*args)
+
+
+def _run(
+    method: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    log: Path | None,
+    on_event: Callable[[Event], None],
+) -> Any:
+    context = multiprocessing.get_context(method)
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(sender, log, function, args))
     child.start()
@@ -75,7 +101,7 @@ def _answer(receiver: Connection, child: BaseProcess, log: Path | None, on_event
         elif kind == "refused":
             raise GlideError(content)
         else:
-            told = f"{content[0]}, in Megatron: {_see(log)}"
+            told = f"{content[0]}, in a process of its own: {_see(log)}"
             raise GlideError(told) from RuntimeError(content[1])
 
 
@@ -105,11 +131,8 @@ def _child(sender: Connection, log: Path | None, function: Callable[..., Any], a
     output = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    from glide_nemo.cpu import megatron_engine
-
     try:
-        with megatron_engine():
-            result = function(*args, lambda event: sender.send(("event", event)))
+        result = function(*args, lambda event: sender.send(("event", event)))
         sender.send(("result", result))
     except GlideError as error:
         traceback.print_exc()

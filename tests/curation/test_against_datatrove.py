@@ -204,7 +204,7 @@ def documents() -> list[str]:
     [
         ("GopherQualityFilter", {}, gopher, 0.94),
         ("GopherRepetitionFilter", {}, repetition, 0.95),
-        ("FineWebQualityFilter", {}, fineweb, 1.0),
+        ("FineWebQualityFilter", {"char_duplicates_ratio": 0.1}, fineweb, 1.0),  # the paper's; its own default is 0.01
         ("C4QualityFilter", {"filter_no_terminal_punct": False, "filter_lorem_ipsum": False}, c4, 0.98),
     ],
 )
@@ -213,7 +213,10 @@ def test_verdicts_on_real_documents(
 ) -> None:
     if len(documents()) < 300:
         pytest.skip("fewer than 300 documents are installed here")
-    pairs = [(theirs(name, text, **options), ours(text)) for text in documents()]
+    texts = documents()
+    if name == "FineWebQualityFilter":  # it counts empty lines as lines, and its own extraction leaves none
+        texts = [re.sub(r"\n\s*\n", "\n", text).strip() for text in texts]
+    pairs = [(theirs(name, text, **options), ours(text)) for text in texts]
     differences = Counter(pair for pair in pairs if (pair[0] is None) != (pair[1] is None))
     print(f"{name}: {sum(differences.values())} of {len(pairs)} differ: {dict(differences)}")
     assert sum(differences.values()) <= (1 - agreement) * len(pairs), differences

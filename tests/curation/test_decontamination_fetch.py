@@ -122,6 +122,8 @@ def test_files_hold_an_item_a_line_and_a_bad_line_is_named(tmp_path: Path) -> No
     assert read_items(jsonl(tmp_path / "items.jsonl", rows)) == expected
     pq.write_table(pa.Table.from_pylist([{"id": "2", **row} for row in rows]), tmp_path / "items.parquet")
     assert read_items(tmp_path / "items.parquet") == expected
+    prompts = jsonl(tmp_path / "unit_prompts.jsonl", [{"id": "w1", "prompt": "a b", "expected": "refuse"}])
+    assert read_items(prompts) == [Item("unit_prompts", "w1", "a b")]
     for content, said in (
         (b'{"benchmark": "quiz"}\n', "no item, row 1 of"),
         (b'{"benchmark": "quiz", "text": "a"}\n{"bench\n', "no JSON, line 2 of"),

@@ -179,6 +179,19 @@ def test_redacting_twice_is_redacting_once(text: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
+@given(st.lists(PIECES, min_size=1, max_size=4).map("".join), st.integers(2, 100))
+def test_redacting_twice_is_redacting_once_also_in_long_rows(piece: str, times: int) -> None:
+    once = redact(piece * times)
+    assert redact(once) == once
+
+
+def test_numbers_that_run_into_each_other_are_all_found_in_one_go() -> None:
+    once, counts = REDACTOR.redact("(030) 1" * 400)
+    assert redact(once) == once
+    assert counts == {"phone": 133}
+
+
+@settings(max_examples=200, deadline=None)
 @given(LETTERS)
 def test_text_without_digits_and_at_signs_never_changes(text: str) -> None:
     assert REDACTOR.redact(text) == (text, {})

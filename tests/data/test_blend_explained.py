@@ -181,3 +181,14 @@ def test_counts_are_read_as_people_write_them() -> None:
     for text in ("", "many", "-5", "1e", "nan", "5 B", "٣"):
         with pytest.raises(GlideError, match="as a number of tokens"):
             count_of(text)
+
+
+def test_tokens_that_two_parts_name_are_read_for_both(sources: list[Artifact]) -> None:
+    web, books, _ = sources
+    seen = explain([Part(web, 0.5), Part(books, 0.25), Part(books, 0.25, "again")], 40_000, SEQ_LENGTH)
+    assert [round(row.epochs, 1) for row in seen] == [1.0, 4.0, 4.0]
+    assert [round(row.tokens / row.held, 1) for row in seen] == [1.0, 2.0, 2.0]
+    lines = list(described(seen, SEQ_LENGTH))
+    assert "25,000" in lines[-2], "held is counted once"
+    warned = list(described(explain([Part(books), Part(books)], 40_000, SEQ_LENGTH), SEQ_LENGTH))
+    assert sum("warning" in line for line in warned) == 1 and "read 8.0 times" in warned[-1]

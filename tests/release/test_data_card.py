@@ -6,11 +6,13 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard
 from small_release_corpus import HOSTILE_URL, release_corpus
 from small_run import seal
 
+from curator_pipelines.shards import write_shards
 from glide_nemo.artifact import Artifact
 from glide_nemo.errors import GlideError
 from glide_nemo.release.data_card import DataCardConfig, beside, write_data_card
@@ -171,7 +173,7 @@ def test_what_makes_no_card_is_refused_in_one_line(corpus: Artifact, tmp_path: P
     with pytest.raises(GlideError, match="is negative"):
         write_data_card(DataCardConfig(examples=-1), [corpus], out)
     (corpus.path / "train" / "00000.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(GlideError, match="cannot read the parquet files") as error:
+    with pytest.raises(GlideError, match="cannot read the files") as error:
         write_data_card(DataCardConfig(), [corpus], out)
     assert "\n" not in str(error.value)
 
@@ -195,3 +197,21 @@ def test_bins_hold_what_falls_between_their_edges() -> None:
 
 def test_a_quantile_is_the_smallest_value_that_enough_do_not_exceed() -> None:
     assert [quantile([(1, 1), (2, 2), (9, 1)], share) for share in (0.25, 0.26, 0.75, 0.76, 1.0)] == [1, 2, 2, 9, 9]
+
+
+def test_a_corpus_in_json_lines_has_the_card_of_the_same_corpus_in_parquet(corpus: Artifact, tmp_path: Path) -> None:
+    """But for the endings of its files; ids of 32 digits stay as they are."""
+    expected = card(tmp_path, corpus)
+    for folder in ("train", "heldout"):
+        path = corpus.path / folder / "00000.parquet"
+        table = pq.read_table(path)
+        write_shards(corpus.path / folder, table.schema, iter(table.to_batches()), "jsonl.zst")
+        path.unlink()
+    shutil.rmtree(tmp_path / "card")
+    again = card(tmp_path, corpus)
+    assert "train/*.jsonl.zst" in again
+    assert again.replace("jsonl.zst", "parquet") == expected
+    (corpus.path / "train" / "00000.jsonl.zst").write_bytes(b"{}")
+    shutil.rmtree(tmp_path / "card")
+    with pytest.raises(GlideError, match="cannot read the files of"):
+        card(tmp_path, corpus)
