@@ -95,9 +95,7 @@ def pieces(machine: Machine) -> list[Piece]:
             "no Q4_K_M and no GGUF certificate; chat and evaluation use transformers",
         ),
         Piece("llama-server", lambda: "yes" if llama_server() else None, "no `glide serve` of GGUF: `make serve-env`"),
-        Piece(
-            "vLLM", lambda: "yes" if vllm_python() else None, "llama.cpp serves; for CPUs: `make serve-env`"
-        ),
+        Piece("vLLM", lambda: "yes" if vllm_python() else None, "llama.cpp serves; for CPUs: `make serve-env`"),
         Piece("SLURM", lambda: _program("sbatch"), "recipes run on this machine alone"),
     ]
 
