@@ -37,7 +37,8 @@ def find(model: Path, runtime: str = "auto") -> Found:
         return _fitting(_of_artifact(artifact.load(model)), runtime)
     if (model / "config.json").exists():
         return _fitting(Found(model, "transformers", chat=False), runtime)
-    made = [found for found in artifact.in_run(model) if found.kind in ("export", "model")]
+    # An export may be for another runtime than llama.cpp, and then holds no GGUF file.
+    made = [each for each in artifact.in_run(model) if each.kind == "model" or (each.path / FILE).exists()]
     for found in sorted(made, key=_preference):
         if runtime in ("auto", _of_artifact(found).runtime):
             return _of_artifact(found)
