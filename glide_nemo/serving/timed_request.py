@@ -37,7 +37,9 @@ def timed_requests(
     async def run() -> tuple[list[Timing], float]:
         waiting = iter(prompts)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=600.0, trust_env=False) as client:
+        # A connection a request: a server may close an idle one just as it is used again.
+        options = {"timeout": 600.0, "trust_env": False, "limits": httpx.Limits(max_keepalive_connections=0)}
+        async with httpx.AsyncClient(base_url=url, headers=headers, **options) as client:
 
             async def worker() -> list[Timing]:
                 return [await _timed(client, model, prompt, max_tokens) for prompt in waiting]

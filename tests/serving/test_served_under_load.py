@@ -46,7 +46,9 @@ def test_200_requests_at_16_at_once_with_clients_that_leave_get_their_own_answer
     outcomes: list[str] = []
 
     async def run() -> None:
-        async with httpx.AsyncClient(base_url=server.url, timeout=60.0, trust_env=False) as client:
+        # A connection a request: llama-server closes one that was idle for 5 seconds, maybe while it is used again.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        async with httpx.AsyncClient(base_url=server.url, timeout=60.0, trust_env=False, limits=fresh) as client:
             await asyncio.gather(*(worker(client) for _ in range(16)))
 
     async def worker(client: httpx.AsyncClient) -> None:
