@@ -30,7 +30,9 @@ def quantization_config(path: Path) -> dict[str, Any] | None:
 def load_quantized(path: Path) -> PreTrainedModel:
     """The model of a directory that `glide export` quantized. GlideError where a part of a matrix is missing."""
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     stored = _read(path)
     weights, inputs, caches = {}, {}, {}
     for module, parts in stored.items():

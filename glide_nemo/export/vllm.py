@@ -21,7 +21,7 @@ from glide_nemo.training.lineage import pretraining_tokens
 if TYPE_CHECKING:
     import torch
 
-LAUNCH, OPTIONS, NOTES = "serve.sh", "vllm.yaml", "README.md"
+LAUNCH, OPTIONS = "serve.sh", "vllm.yaml"
 MAX_SHARD_BYTES = 5_000_000_000
 # Variant by what ModelOpt is to do, and what vLLM calls the result.
 VARIANTS = {"bf16": (None, None), "fp8": ("fp8", "modelopt"), "w4a16": ("w4a16_awq", "compressed-tensors")}

