@@ -7,10 +7,17 @@ import pydoc
 import re
 from pathlib import Path
 
+import hypothesis
 import pytest
 from small_corpus import write_corpus
 
 from glide_nemo.artifact import Artifact
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any_machine")
 
 # Half a megabyte of prose, signatures and indentation that every Python brings along.
 MODULES = (

@@ -66,10 +66,10 @@ def test_scores_and_verdicts_are_those_of_curator(name: str) -> None:
 def test_the_top_ngram_is_one_that_curator_may_take(n: int) -> None:
     """Of several equally frequent n-grams Curator takes any; where there is one, the scores are equal."""
     ours, theirs = repetition.TopNGram(n, 0.2), curators.RepeatingTopNGramsFilter(n, 0.2)
-    same = [ours.score_document(text) == theirs.score_document(text) for text in documents()]
-    assert sum(same) >= 0.5 * len(same)
     for text in documents():
-        assert ours.score_document(text) in every_top_score(text, n), text[:80]
+        possible = every_top_score(text, n)
+        assert ours.score_document(text) in possible, text[:80]
+        assert len(possible) > 1 or {theirs.score_document(text)} == possible, text[:80]
 
 
 def every_top_score(text: str, n: int) -> set[float]:
