@@ -6,12 +6,13 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glide_nemo.errors import GlideError
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed.checkpoint.planner import ReadItem
 
 
 @dataclass(frozen=True)
@@ -61,24 +62,25 @@ class TorchDistCheckpoint:
         wanted = ChunkStorageMetadata(torch.Size(offsets), torch.Size(sizes))
         items = create_read_items_for_chunk_list(name, self._entries[name], [wanted])
         try:
-            self._reader.read_data(LoadPlan(items), _into(region)).wait()
+            self._reader.read_data(LoadPlan(items), _Into(region)).wait()
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, AssertionError, KeyError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
             raise GlideError(f"cannot read {name} in {self.path} ({reason}): the checkpoint is damaged") from error
         return region
 
 
-def _into(region: torch.Tensor) -> Any:
-    """What torch.distributed.checkpoint asks where the parts that it has read go."""
-    from torch.distributed.checkpoint import DefaultLoadPlanner
-    from torch.distributed.checkpoint.planner import ReadItem
+class _Into:
+    """Where the parts that were read go: what torch.distributed.checkpoint's reader asks of its planner.
 
-    class Region(DefaultLoadPlanner):
-        def resolve_tensor(self, read_item: ReadItem) -> torch.Tensor:
-            ranges = zip(read_item.dest_offsets, read_item.lengths, strict=True)
-            return region[tuple(slice(start, start + length) for start, length in ranges)]
+    A class of its own and not one made in the function: that would be a cycle, and keep each region until collected.
+    """
 
-        def commit_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> None:
-            pass
+    def __init__(self, region: torch.Tensor) -> None:
+        self.region = region
 
-    return Region()
+    def resolve_tensor(self, read_item: ReadItem) -> torch.Tensor:
+        ranges = zip(read_item.dest_offsets, read_item.lengths, strict=True)
+        return self.region[tuple(slice(start, start + length) for start, length in ranges)]
+
+    def commit_tensor(self, read_item: ReadItem, tensor: torch.Tensor) -> None:
+        """Nothing to do: the part was copied into the region."""

@@ -67,6 +67,22 @@ def test_a_part_of_a_tensor_is_put_together_from_what_holds_it(small_run: Path) 
     assert part.equal(whole[1:2, rows // 2 - 3 : rows // 2 + 3, 5:12])
 
 
+def test_what_was_read_is_freed_with_its_last_reader(small_run: Path) -> None:
+    """A cycle that holds a region keeps gigabytes until the collector comes by."""
+    import gc
+    import weakref
+
+    stored = TorchDistCheckpoint(iteration_of(small_run))
+    gc.disable()
+    try:
+        region = stored.read("decoder.final_layernorm.weight", (0,), (256,))
+        kept = weakref.ref(region)
+        del region
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
 def test_a_layer_that_is_no_llamas_is_named(small_run: Path) -> None:
     stored = TorchDistCheckpoint(iteration_of(small_run))
     architecture = GlideArchitecture(**artifact.last(small_run, "checkpoint").metrics["architecture"])
