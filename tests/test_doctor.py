@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -51,15 +52,17 @@ def test_a_missing_piece_names_what_it_falls_back_to(monkeypatch: pytest.MonkeyP
     assert "CPU in fp32 over gloo" in row(text, "GPU")
 
 
-def test_a_compiler_that_hangs_or_fails_is_still_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_a_compiler_that_hangs_or_fails_is_still_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PROBE_SECONDS", 0.2)
-    for name, body in {"g++": "exec /bin/sleep 5", "cmake": "exit 3"}.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
-        (tmp_path / name).chmod(0o755)
-    text = told(LAPTOP)
-    assert str(tmp_path / "g++") in row(text, "C++ compiler")
-    assert str(tmp_path / "cmake") in row(text, "CMake")
+    with tempfile.TemporaryDirectory() as name:  # a path short enough for a cell of the table
+        folder = Path(name)
+        monkeypatch.setenv("PATH", name)
+        for tool, body in {"g++": "exec /bin/sleep 5", "cmake": "exit 3"}.items():
+            (folder / tool).write_text(f"#!/bin/sh\n{body}\n")
+            (folder / tool).chmod(0o755)
+        text = told(LAPTOP)
+    assert str(folder / "g++") in row(text, "C++ compiler")
+    assert str(folder / "cmake") in row(text, "CMake")
 
 
 def test_a_probe_that_fails_is_a_finding_and_not_a_traceback() -> None:
