@@ -68,7 +68,7 @@ Q5_K_M = {
 }
 Q4_K_M = {
     "kl_divergence": Bound(0.032),  # 0.031273 without an importance matrix, 0.028152 with one
-    # 91.90 %, and of a model that was trained for moments less at a fraction of the divergence: its likeliest tokens are
+    # 91.90 %, and of one trained for moments less at a fraction of the divergence: its likeliest tokens are
     # close to ties. 0.897 was seen at 0.0018.
     "top1_agreement": Bound(0.85, at_least=True),
     "perplexity_difference": Bound(0.029),  # 6.4071 beside 6.2316

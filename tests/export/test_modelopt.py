@@ -166,7 +166,7 @@ def test_a_wrong_scale_shows(
     intact = divergence(path)
     for part in PARTS[name]:
         wrong = divergence(doubled(path, tmp_path / part, part))
-        # Of keys in FP8 a scale twice too large costs a bit at most, either way; of weights it makes all twice as large.
+        # Of keys in FP8 a scale twice too large costs a bit at most, either way; weights become twice as large.
         assert wrong != intact if part == "k_scale" else wrong > 1.3 * intact
 
 
