@@ -20,11 +20,10 @@ def start(*arguments: object, first: str = "", **options: Any) -> subprocess.Pop
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None, seconds: float = 240) -> None:
-    """Waits, as long as the process, if any, runs."""
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process is None or process.poll() is None, f"ended with {process.returncode} before it could be killed"
+        assert process.poll() is None, f"ended with {process.returncode} before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

@@ -16,12 +16,28 @@ import psutil
 
 RAY = str(Path(sys.executable).with_name("ray"))
 NAMES = ("raylet", "gcs_server")
+SESSION = "GLIDE_TEST_SESSION"  # a variable that all its processes have
+os.environ.setdefault(SESSION, secrets.token_hex(8))
 STARTING = 150  # seconds
 ATTEMPTS = 3
 
 
 def ray_processes() -> set[int]:
-    return {process.pid for process in psutil.process_iter(["name"]) if process.info["name"] in NAMES}
+    """Those that this test session started, on a machine where others may run Ray too."""
+    found = set()
+    for process in psutil.process_iter(["name"]):
+        with contextlib.suppress(psutil.Error):
+            if process.info["name"] in NAMES and process.environ().get(SESSION) == os.environ[SESSION]:
+                found.add(process.pid)
+    return found
+
+
+def no_ray_is_left(seconds: float = 30) -> bool:
+    """A process that was told to end takes its time."""
+    deadline = time.monotonic() + seconds
+    while ray_processes() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return not ray_processes()
 
 
 def free_port() -> int:

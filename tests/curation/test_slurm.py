@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ray_nodes import ray_processes
+from ray_nodes import no_ray_is_left
 from slurm_here import Slurm, missing
 from small_warc import topic_pages, write_pages
 
@@ -26,7 +26,6 @@ def test_the_nodes_of_a_slurm_job_are_one_cluster_that_writes_the_corpus_of_one_
     pages = write_pages(tmp_path / "pages.warc.gz", topic_pages(24))
     arguments = ["--warc", str(pages), "partition_bytes=8000"]
     assert main(["curate", *arguments, "--out", str(tmp_path / "local"), "workers=1"]) == 0
-    before = ray_processes()
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(SCRIPT.parents[1]),
@@ -47,7 +46,7 @@ def test_the_nodes_of_a_slurm_job_are_one_cluster_that_writes_the_corpus_of_one_
     assert len(corpus.metrics["partitions_by_node"]) == 2, corpus.metrics["partitions_by_node"]
     assert corpus.sha256 == load(tmp_path / "local").sha256
     assert "another process is writing" not in said and "INFO" not in said and "ERR" not in said, said
-    assert ray_processes() == before
+    assert no_ray_is_left()
     assert {path.name for path in tmp_path.iterdir()} == {
         "pages.warc.gz", "local", "local.crawl", "corpus", "corpus.crawl", "job.txt",
     }  # fmt: skip
