@@ -104,7 +104,7 @@ def curated(config: CurationConfig, files: Sequence[SourceFile], work: Path, onl
     for stage in (DropExactDuplicates(), DecideParagraphs(config.paragraphs.max_copies)):
         task = meter.time("decide_paragraphs", lambda stage=stage, task=task: stage.process(task))
     rewrite = drop_repeated_paragraphs.DropRepeatedParagraphs(str(first), config.paragraphs.min_words)
-    stages = [partition_files.ReadPartition(), rewrite, curate._fingerprint(config)]
+    stages = [partition_files.ReadPartition(), rewrite, curate.fingerprint_stage(config)]
     for partition in partitions:
         path = str(partition_files.documents_path(first, partition.index))
         read = FileGroupTask("run", [path], reader_config={"partition": partition.index, "size": partition.size})

@@ -138,7 +138,7 @@ def _process_documents(
     if not missing:
         return
     paragraphs = config.paragraphs
-    compared = HashParagraphs(paragraphs.min_characters) if paragraphs.drop_repeated else _fingerprint(config)
+    compared = HashParagraphs(paragraphs.min_characters) if paragraphs.drop_repeated else fingerprint_stage(config)
     sizes = {partition.index: partition.size // 1000 for partition in partitions}
     with _watching(work, sizes):
         for are_text in (False, True):  # pages are extracted, what is text already is not
@@ -197,11 +197,11 @@ def _drop_paragraphs(config: CurationConfig, partitions: Sequence[Partition], fi
     ]
     if tasks:
         rewrite = DropRepeatedParagraphs(str(first), config.paragraphs.min_words)
-        stages = [ReadPartition(), rewrite, _fingerprint(config), WritePartition(str(work))]
+        stages = [ReadPartition(), rewrite, fingerprint_stage(config), WritePartition(str(work))]
         Pipeline(name=config.pipeline, stages=stages).run(make_executor(config.executor, config.workers), tasks)
 
 
-def _fingerprint(config: CurationConfig) -> ProcessingStage:
+def fingerprint_stage(config: CurationConfig) -> ProcessingStage:
     """What near-duplicates are found by: made last, of the text as it stays."""
     from curator_pipelines.stages.fingerprint import Fingerprint
 

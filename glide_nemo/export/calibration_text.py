@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from glide_nemo.artifact import Artifact
 from glide_nemo.errors import GlideError
-from glide_nemo.export.logits import COMPARED_TOKENS, heldout_starts
+from glide_nemo.export.logits import heldout_stream, not_compared
 
 if TYPE_CHECKING:
     import numpy
@@ -34,13 +34,9 @@ def calibration_sequences(calibration: Calibration, tokens: Artifact, context: i
     """
     import numpy
 
-    stream = numpy.memmap(tokens.path / "heldout.bin", tokens.metrics["dtype"], mode="r")
-    length, whole = min(calibration.length, context), min(context, len(stream))
-    if len(stream) < length or not len(stream):
+    length, stream = min(calibration.length, context), heldout_stream(tokens.path, tokens.metrics["dtype"])
+    if len(stream) < length:
         raise GlideError(f"{tokens.path} holds {len(stream)} held-out tokens, {length} are needed: hold out more text")
-    compared = numpy.zeros(len(stream), bool)
-    for start in heldout_starts(len(stream), min(max(1, COMPARED_TOKENS // whole), len(stream) // whole), whole):
-        compared[start : start + whole] = True
-    free = stream[~compared] if (~compared).sum() >= length else stream
-    windows = numpy.random.default_rng(calibration.seed).permutation(len(free) // length)[: calibration.sequences]
-    return numpy.stack([free[number * length : (number + 1) * length] for number in windows]).astype(numpy.int64)
+    stream = not_compared(stream, context, at_least=length)
+    windows = numpy.random.default_rng(calibration.seed).permutation(len(stream) // length)[: calibration.sequences]
+    return numpy.stack([stream[number * length : (number + 1) * length] for number in windows]).astype(numpy.int64)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from glide_nemo.export.hugging_face_runtime import load_network
 from glide_nemo.export.llama_cpp_runtime import opened
-from glide_nemo.export.quantized_runtime import load_quantized, quantization_config
 from glide_nemo.tokenizer.train import load_processor
 
 if TYPE_CHECKING:
@@ -32,10 +31,10 @@ def greedy(next_token: Callable[[Tokens], int], prompt: Tokens) -> Tokens:
 
 
 def hugging_face_continuations(model: Path, prompted: Sequence[Tokens]) -> list[Tokens]:
-    """By transformers' own generate(), with its cache of keys and values; quantized weights are unpacked."""
+    """By transformers' own generate(), with its cache of keys and values."""
     import torch
 
-    network = load_quantized(model) if quantization_config(model) else load_network(model)
+    network = load_network(model)
     found = []
     for prompt in prompted:
         ids = torch.tensor([prompt])

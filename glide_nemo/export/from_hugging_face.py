@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from glide_nemo.artifact import Artifact, Draft, file_sha256
+from glide_nemo.artifact import Artifact, Draft, copy_atomically, file_sha256
 from glide_nemo.errors import GlideError
+from glide_nemo.export.hf import TOKENIZER_FILES
 from glide_nemo.export.hf_config import read_config
 from glide_nemo.export.import_config import architecture_of_config
 from glide_nemo.export.intact import require_space
@@ -21,7 +22,6 @@ from glide_nemo.tokenizer.train import load_processor
 from glide_nemo.training.lineage import ORIGIN
 from glide_nemo.training.worker import run_with_megatron
 
-TOKENIZER = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
 CHECKPOINT = "imported"
 
 
@@ -58,7 +58,7 @@ def import_hugging_face(model: Path, run: str | os.PathLike[str], *, force: bool
         )  # fmt: skip
         (draft.path / ORIGIN).mkdir(exist_ok=True)
         for path in kept:
-            shutil.copyfile(path, draft.path / ORIGIN / path.name)
+            copy_atomically(path, draft.path / ORIGIN / path.name)
         draft.metrics = {
             "recipe": "imported",
             "objective": "next_token",
@@ -139,7 +139,7 @@ def _check_shapes(weights: HuggingFaceWeights, architecture: GlideArchitecture, 
 
 def _tokenizer(model: Path, out: Path, force: bool) -> Artifact | None:
     """The directory's tokenizer as an artifact that fine-tuning takes; None where it has not GLiDE's symbols."""
-    if not all((model / name).is_file() for name in TOKENIZER):
+    if not all((model / name).is_file() for name in TOKENIZER_FILES):
         return None
     processor = load_processor(model)
     ids = range(processor.piece_size())
@@ -148,10 +148,10 @@ def _tokenizer(model: Path, out: Path, force: bool) -> Artifact | None:
         return None
 
     def write(draft: Draft) -> None:
-        for name in TOKENIZER:
-            shutil.copyfile(model / name, draft.path / name)
+        for name in TOKENIZER_FILES:
+            copy_atomically(model / name, draft.path / name)
         draft.metrics = {"vocab_size": processor.piece_size(), "special": symbols}
         draft.summary = f"{processor.piece_size():,} pieces"
 
-    config = {"imported": {name: file_sha256(model / name) for name in TOKENIZER}}
+    config = {"imported": {name: file_sha256(model / name) for name in TOKENIZER_FILES}}
     return run_step("tokenizer", out, "tokenizer", config, {}, write, force=force)

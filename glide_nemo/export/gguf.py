@@ -11,9 +11,9 @@ from typing import Any
 
 from glide_nemo.artifact import Artifact, Draft, load
 from glide_nemo.errors import GlideError
-from glide_nemo.export.calibration import IMPORTANCE, measure_importance
 from glide_nemo.export.gguf_file import FILE_TYPES, write_gguf
 from glide_nemo.export.hf_config import read_config
+from glide_nemo.export.importance import IMPORTANCE, measure_importance
 from glide_nemo.export.intact import require_intact, require_space
 from glide_nemo.export.llama_cpp_runtime import quantize
 from glide_nemo.export.weights import HuggingFaceWeights

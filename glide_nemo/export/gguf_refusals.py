@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from glide_nemo.errors import GlideError
+from glide_nemo.export.hf_config import YARN, refuse_two_ropes
 from glide_nemo.tokenizer.huggingface import SPACE
 from glide_nemo.tokenizer.recipes import MISTAKEN_SIZES
-
-# What GGUF can say of YaRN. `attention_factor` is not among it: llama.cpp works it out from the factor.
-YARN = {"rope_type", "factor", "original_max_position_embeddings", "beta_fast", "beta_slow"}
 
 
 def refuse_other_models(stated: dict[str, Any], model: Path) -> None:
@@ -37,8 +35,7 @@ def refuse_other_models(stated: dict[str, Any], model: Path) -> None:
         raise GlideError(
             f"cannot write rope_scaling={scaling} of {model}/config.json as GGUF: export a model with YaRN or without"
         )
-    if stated["rope_parameters"] != {"rope_theta": stated["rope_theta"]} | (scaling or {"rope_type": "default"}):
-        raise GlideError(f"rope_theta and rope_parameters in {model}/config.json disagree: export the model again")
+    refuse_two_ropes(stated, model)
 
 
 def refuse_other_tokenizers(model: Path) -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glide_nemo.artifact import Artifact, Draft, write_atomically
+from glide_nemo.artifact import Artifact, Draft, copy_atomically, write_atomically
 from glide_nemo.errors import GlideError
 from glide_nemo.export.hf_config import generation_config, model_config, read_config
 from glide_nemo.export.intact import require_intact, require_space
 from glide_nemo.export.llama_names import llama_weights
 from glide_nemo.export.torch_dist import TorchDistCheckpoint
-from glide_nemo.export.weights import write_weights
+from glide_nemo.export.weights import MAX_SHARD_BYTES, write_weights
 from glide_nemo.model.architecture import GlideArchitecture
+from glide_nemo.model.iterations import latest_iteration
 from glide_nemo.steps import run_step
 from glide_nemo.training.lineage import ORIGIN, context_of, tokenizer_of
 from glide_nemo.training.pretrain import weights_of
@@ -35,7 +35,7 @@ class HfConfig:
 
     dtype: str = "auto"
     weights: str = "trained"
-    max_shard_bytes: int = 5_000_000_000
+    max_shard_bytes: int = MAX_SHARD_BYTES
 
     def check(self) -> None:
         if self.dtype not in DTYPES:
@@ -68,8 +68,7 @@ def export_hf(config: HfConfig, checkpoint: Artifact, out: str | os.PathLike[str
         require_intact(checkpoint, weights.name)
         written = convert(weights, architecture, vocab_size, dtype, draft.path, config.max_shard_bytes)
         for path in files:
-            shutil.copyfile(path, draft.path / f".{path.name}.partial")
-            os.replace(draft.path / f".{path.name}.partial", draft.path / path.name)
+            copy_atomically(path, draft.path / path.name)
         for name, content in contents.items():
             write_atomically(draft.path / name, json.dumps(content, indent=1) + "\n")
         draft.metrics = {
@@ -116,18 +115,10 @@ def convert(
 
     def weights() -> Iterator[tuple[str, torch.Tensor]]:
         nonlocal exported
-        for name, weight in llama_weights(TorchDistCheckpoint(newest(checkpoints)), architecture, vocab_size):
+        for name, weight in llama_weights(TorchDistCheckpoint(latest_iteration(checkpoints)), architecture, vocab_size):
             exported += weight.numel()
             # A copy of its own: safetensors refuses views into a larger tensor.
             yield name, weight.to(kind, copy=True, memory_format=torch.contiguous_format)
 
     written = write_weights(out, weights(), max_shard_bytes)
     return {"parameters": exported, "bytes": written}
-
-
-def newest(checkpoints: Path) -> Path:
-    """The newest whole iteration in a directory of Megatron checkpoints. GlideError where there is none."""
-    tracker = checkpoints / "latest_checkpointed_iteration.txt"
-    if not tracker.exists():
-        raise GlideError(f"no Megatron checkpoint in {checkpoints}: train one with `glide pretrain`")
-    return checkpoints / f"iter_{int(tracker.read_text()):07d}"

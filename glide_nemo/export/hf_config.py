@@ -11,6 +11,9 @@ from glide_nemo.model.architecture import GlideArchitecture
 from glide_nemo.tokenizer import special
 from glide_nemo.tokenizer.recipes import MISTAKEN_SIZES
 
+# What a GLiDE model says of YaRN. `attention_factor` is not among it: every runtime works it out from the factor.
+YARN = {"rope_type", "factor", "original_max_position_embeddings", "beta_fast", "beta_slow"}
+
 
 def model_config(architecture: GlideArchitecture, vocab_size: int, ids: dict[str, int], dtype: str) -> dict[str, Any]:
     """config.json with the tokenizer's `vocab_size` (the padded rows are not exported) and special token `ids`.
@@ -63,6 +66,14 @@ def generation_config(ids: dict[str, int]) -> dict[str, Any]:
         "eos_token_id": [ids[special.END_OF_TEXT], ids[special.TURN_END]],
         "pad_token_id": ids[special.PAD],
     }
+
+
+def refuse_two_ropes(stated: dict[str, Any], model: Path) -> None:
+    """GlideError for a config.json whose two forms of RoPE say different things: runtimes read one or the other."""
+    if stated["rope_parameters"] != {"rope_theta": stated["rope_theta"]} | (
+        stated["rope_scaling"] or {"rope_type": "default"}
+    ):
+        raise GlideError(f"rope_theta and rope_parameters in {model}/config.json disagree: export the model again")
 
 
 def read_config(model: Path) -> dict[str, Any]:

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glide_nemo.errors import GlideError
+from glide_nemo.export.quantized_runtime import load_quantized, quantization_config
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def load_network(path: Path, dtype: str = "float32") -> PreTrainedModel:
-    """The model of a Hugging Face directory in float32, whatever its weights are stored in; `auto` leaves them so."""
+    """The model of a Hugging Face directory in float32, whatever its weights are stored in; `auto` leaves them so.
+
+    Weights that an exporter packed are unpacked, and what enters them is rounded as their format says.
+    """
+    if quantization_config(path):
+        return load_quantized(path)
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 

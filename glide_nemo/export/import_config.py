@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from glide_nemo.errors import GlideError
+from glide_nemo.export.hf_config import YARN
 from glide_nemo.model.architecture import GlideArchitecture
 
 # What a GLiDE model is, and what Hugging Face's LlamaConfig takes where config.json is silent.
@@ -16,7 +17,6 @@ REQUIRED = {
     "mlp_bias": (False, False),
     "tie_word_embeddings": (True, False),
 }
-YARN = {"rope_type", "factor", "original_max_position_embeddings", "beta_fast", "beta_slow"}
 
 
 def architecture_of_config(stated: dict[str, Any], model: Path) -> GlideArchitecture:

@@ -14,7 +14,7 @@ from glide_nemo.errors import GlideError
 if TYPE_CHECKING:
     import llama_cpp
 
-    from glide_nemo.export.calibration import Importance
+    from glide_nemo.export.importance import Importance
 
 
 @contextmanager

@@ -43,11 +43,9 @@ def llama_weights(
     yield "model.embed_tokens.weight", checkpoint.read(EMBEDDING, (0, 0), (vocab_size, hidden))
     for number, parts in enumerate(layers):
         for part, (name, layer) in parts.items():
-            shape = checkpoint.tensors[name].shape[len(layer) :]
-            weight = checkpoint.read(name, (*layer, *[0] * len(shape)), (*[1] * len(layer), *shape)).view(shape)
-            for ours, split in named(part, weight, architecture).items():
+            for ours, split in named(part, checkpoint.entry(name, layer), architecture).items():
                 yield f"model.layers.{number}.{ours}", split
-    yield "model.norm.weight", checkpoint.read(FINAL_NORM, (0,), (hidden,))
+    yield "model.norm.weight", checkpoint.entry(FINAL_NORM)
 
 
 def named(part: str, weight: torch.Tensor, architecture: GlideArchitecture) -> dict[str, torch.Tensor]:

@@ -13,7 +13,6 @@ from glide_nemo.errors import GlideError
 from glide_nemo.export.continuations import Tokens, greedy
 from glide_nemo.export.hugging_face_runtime import load_network
 from glide_nemo.export.llama_cpp_runtime import opened
-from glide_nemo.export.quantized_runtime import load_quantized, quantization_config
 
 if TYPE_CHECKING:
     import numpy
@@ -28,11 +27,32 @@ def heldout_sequences(tokens: Path, dtype: str, count: int, length: int) -> nump
     """
     import numpy
 
-    stream = numpy.memmap(tokens / "heldout.bin", dtype, mode="r")
+    stream = heldout_stream(tokens, dtype)
     if len(stream) < length:
         raise GlideError(f"{tokens} holds {len(stream)} held-out tokens, {length} are needed: hold out more text")
     starts = heldout_starts(len(stream), min(count, len(stream) // length), length)
     return numpy.stack([stream[start : start + length] for start in starts]).astype(numpy.int64)
+
+
+def not_compared(stream: numpy.ndarray, context: int, at_least: int) -> numpy.ndarray:
+    """Held-out tokens without those that a certificate compares on by default: none is tested on what it was fitted to.
+
+    All of them where fewer than `at_least` would be left.
+    """
+    import numpy
+
+    whole = min(context, len(stream))
+    compared = numpy.zeros(len(stream), bool)
+    for start in heldout_starts(len(stream), min(max(1, COMPARED_TOKENS // whole), len(stream) // whole), whole):
+        compared[start : start + whole] = True
+    return stream[~compared] if (~compared).sum() >= at_least else stream
+
+
+def heldout_stream(tokens: Path, dtype: str) -> numpy.ndarray:
+    """The held-out split of packed documents, end to end."""
+    import numpy
+
+    return numpy.memmap(tokens / "heldout.bin", dtype, mode="r")
 
 
 def heldout_starts(total: int, count: int, length: int) -> list[int]:
@@ -75,13 +95,10 @@ def write_megatron_logits(
 
 
 def hugging_face_logits(model: Path, tokens_BS: numpy.ndarray) -> Iterator[numpy.ndarray]:
-    """`logits_SV` of each sequence from transformers, in float32; quantized weights are unpacked.
-
-    GlideError where the directory cannot be loaded.
-    """
+    """`logits_SV` of each sequence from transformers, in float32. GlideError where the directory cannot be loaded."""
     import torch
 
-    network = load_quantized(model) if quantization_config(model) else load_network(model)
+    network = load_network(model)
     for tokens_S in tokens_BS:
         with torch.inference_mode():
             yield network(torch.from_numpy(tokens_S)[None]).logits[0].numpy()

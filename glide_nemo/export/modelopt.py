@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glide_nemo.artifact import write_atomically
+from glide_nemo.artifact import copy_atomically, write_atomically
 from glide_nemo.errors import GlideError
 from glide_nemo.export.hf import TOKENIZER_FILES
+from glide_nemo.export.hf_config import read_config, refuse_two_ropes
 from glide_nemo.export.hugging_face_runtime import load_network
-from glide_nemo.export.weights import write_weights
+from glide_nemo.export.weights import MAX_SHARD_BYTES, write_weights
 from glide_nemo.training.worker import run_apart
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
 RECORD = "hf_quant_config.json"  # where TensorRT-LLM and vLLM look for what ModelOpt has done
 COPIED = (*TOKENIZER_FILES, "generation_config.json")
-MAX_SHARD_BYTES = 5_000_000_000
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ ALGORITHMS = {
 
 def refuse_what_is_not_said(model: Path, algorithm: str | None = None) -> dict[str, Any]:
     """config.json of a model that vLLM and TensorRT-LLM can serve as it is meant. GlideError for any other."""
-    stated = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    stated = read_config(model)
     required = {"model_type": "llama", "hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
     for key, value in required.items():
         if stated.get(key) != value:
@@ -56,8 +54,7 @@ def refuse_what_is_not_said(model: Path, algorithm: str | None = None) -> dict[s
     scaling = stated["rope_scaling"]
     if "attention_factor" in (scaling or {}) | stated["rope_parameters"]:
         raise GlideError(f"attention_factor in {model}/config.json: TensorRT-LLM works it out otherwise, leave it out")
-    if stated["rope_parameters"] != {"rope_theta": stated["rope_theta"]} | (scaling or {"rope_type": "default"}):
-        raise GlideError(f"rope_theta and rope_parameters in {model}/config.json disagree: export the model again")
+    refuse_two_ropes(stated, model)
     if algorithm:
         size = ALGORITHMS[algorithm].group_size
         for key in ("hidden_size", "intermediate_size"):
@@ -94,8 +91,7 @@ def write_quantized(
         write_weights(out, repack(weights) if repack else weights, MAX_SHARD_BYTES)
         rewritten = json.loads((Path(scratch) / "config.json").read_text(encoding="utf-8"))
         if not repack:
-            shutil.copyfile(Path(scratch) / RECORD, out / f".{RECORD}.partial")
-            os.replace(out / f".{RECORD}.partial", out / RECORD)
+            copy_atomically(Path(scratch) / RECORD, out / RECORD)
     stated |= {"dtype": "bfloat16", "torch_dtype": "bfloat16"}
     stated["quantization_config"] = stated_as or rewritten["quantization_config"]
     copy_beside_weights(model, out)
@@ -105,8 +101,7 @@ def write_quantized(
 def copy_beside_weights(model: Path, out: Path) -> None:
     """The tokenizer with its chat template, and where generation stops."""
     for name in COPIED:
-        shutil.copyfile(model / name, out / f".{name}.partial")
-        os.replace(out / f".{name}.partial", out / name)
+        copy_atomically(model / name, out / name)
 
 
 def quantize(

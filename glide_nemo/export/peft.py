@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from glide_nemo.artifact import Artifact, Draft, write_atomically
 from glide_nemo.errors import GlideError
-from glide_nemo.export.hf import newest
 from glide_nemo.export.intact import require_intact
 from glide_nemo.export.llama_names import named
 from glide_nemo.export.torch_dist import TorchDistCheckpoint
 from glide_nemo.model.architecture import GlideArchitecture
+from glide_nemo.model.iterations import latest_iteration
 from glide_nemo.steps import run_step
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def export_peft(config: PeftConfig, model: Artifact, out: str | os.PathLike[str]
         from safetensors.torch import save_file
 
         require_intact(checkpoint, "adapter")
-        stored = TorchDistCheckpoint(newest(checkpoint.path / "adapter"))
+        stored = TorchDistCheckpoint(latest_iteration(checkpoint.path / "adapter"))
         found = dict(adapters(stored, architecture, lora["target_modules"]))
         found = {name: weight.to(getattr(torch, config.dtype)).contiguous() for name, weight in found.items()}
         save_file(found, draft.path / f".{FILE}.partial", metadata={"format": "pt"})
@@ -123,9 +123,7 @@ def adapters(
 def _read(stored: TorchDistCheckpoint, part: str, layer: int) -> torch.Tensor:
     stacked, alone = f"decoder.layers.{part}", f"decoder.layers.{layer}.{part}"
     if stacked in stored.tensors:
-        shape = stored.tensors[stacked].shape[1:]
-        return stored.read(stacked, (layer, 0, 0), (1, *shape))[0]
+        return stored.entry(stacked, (layer,))
     if alone in stored.tensors:
-        shape = stored.tensors[alone].shape
-        return stored.read(alone, (0, 0), shape)
+        return stored.entry(alone)
     raise GlideError(f"{stored.path} lacks {stacked}: pass the run that trained these adapters")

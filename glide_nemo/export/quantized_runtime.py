@@ -6,13 +6,13 @@ That tests everything that an export can get wrong, and nothing of a runtime's o
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glide_nemo.errors import GlideError
+from glide_nemo.export.hf_config import read_config
 from glide_nemo.export.packed import to_fp8, to_nvfp4, unpack
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ ATTENTION = "glide_fp8_kv_cache"
 
 def quantization_config(path: Path) -> dict[str, Any] | None:
     """What a directory's config.json says of how its weights are packed; None where they are not."""
-    return json.loads((path / "config.json").read_text(encoding="utf-8")).get("quantization_config")
+    return read_config(path).get("quantization_config")
 
 
 def load_quantized(path: Path) -> PreTrainedModel:
@@ -45,7 +45,7 @@ def load_quantized(path: Path) -> PreTrainedModel:
         caches |= {
             f"{module.rpartition('.')[0]}.{name}": parts[name] for name in ("k_scale", "v_scale") if name in parts
         }
-    stated = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    stated = read_config(path)
     del stated["quantization_config"]
     config = LlamaConfig(**stated | {"dtype": "float32", "torch_dtype": "float32"})
     network = LlamaForCausalLM.from_pretrained(None, config=config, state_dict=weights).eval()

@@ -68,6 +68,11 @@ class TorchDistCheckpoint:
             raise GlideError(f"cannot read {name} in {self.path} ({reason}): the checkpoint is damaged") from error
         return region
 
+    def entry(self, name: str, index: Sequence[int] = ()) -> torch.Tensor:
+        """The tensor at `index` of a stack; without one, all of a tensor that stands alone."""
+        shape = self.tensors[name].shape[len(index) :]
+        return self.read(name, (*index, *[0] * len(shape)), (*[1] * len(index), *shape)).view(shape)
+
 
 class _Into:
     """Where the parts that were read go: what torch.distributed.checkpoint's reader asks of its planner.

@@ -14,7 +14,7 @@ from glide_nemo.errors import GlideError
 from glide_nemo.export import compressed_tensors
 from glide_nemo.export.calibration_text import Calibration, calibration_sequences
 from glide_nemo.export.modelopt import copy_beside_weights, refuse_what_is_not_said, write_quantized
-from glide_nemo.export.weights import HuggingFaceWeights, write_weights
+from glide_nemo.export.weights import MAX_SHARD_BYTES, HuggingFaceWeights, write_weights
 from glide_nemo.steps import run_step
 from glide_nemo.training.lineage import pretraining_tokens
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import torch
 
 LAUNCH, OPTIONS = "serve.sh", "vllm.yaml"
-MAX_SHARD_BYTES = 5_000_000_000
 # Variant by what ModelOpt is to do, and what vLLM calls the result.
 VARIANTS = {"bf16": (None, None), "fp8": ("fp8", "modelopt"), "w4a16": ("w4a16_awq", "compressed-tensors")}
 

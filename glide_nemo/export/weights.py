@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy
     from torch import Tensor
 
+MAX_SHARD_BYTES = 5_000_000_000  # of one file, as transformers has it
 FORMAT = {"format": "pt"}  # transformers refuses files that do not say it
 
 

@@ -29,9 +29,8 @@ class Costs:
     """What was measured: CPU seconds of one core, bytes on disk. `benchmarks/curation_costs.py` makes it."""
 
     cpu_seconds_per_megabyte: Mapping[str, float]  # by stage, of what enters it; of read_warc, packed
-    cpu_microseconds_per_document: Mapping[
-        str, float
-    ]  # by stage that sees all documents; of ledgers, of those that left
+    # By stage that sees all documents; of ledgers, of those that left.
+    cpu_microseconds_per_document: Mapping[str, float]
     bytes_per_document: Mapping[str, float]  # by kind of file
     bytes_per_text_byte: Mapping[str, float]  # of files as large as the text: documents as parquet, n-grams
 
@@ -40,9 +39,9 @@ class Costs:
 class Crawl:
     """What is to be curated. The default is one dump of Common Crawl.
 
-    Pages and bytes: Common Crawl's announcement of CC-MAIN-2024-51 (2.64 billion pages, 394 TiB unpacked). Shares of
-    pages: RefinedWeb (Penedo et al., 2023, figure 2), whose filters are of the same kinds. Bytes of a WARC file and of
-    a page's text are assumptions.
+    Pages and bytes: Common Crawl's announcement of CC-MAIN-2024-51 (2.64 billion pages, 394 TiB unpacked). Assumed are
+    the bytes of a WARC file and of a page's text, and the shares of pages: RefinedWeb (Penedo et al., 2023), whose
+    filters are of the same kinds, reports that nearly 90 % leave in all.
     """
 
     warcs: int = 90_000

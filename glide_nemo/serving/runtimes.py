@@ -17,7 +17,6 @@ from pathlib import Path
 from glide_nemo.errors import GlideError
 from glide_nemo.serving.find import Found, find
 
-RUNTIMES = ("auto", "llama_cpp", "vllm", "tensorrt_llm")
 BESIDE = Path(sys.prefix) / "serve/bin/python"  # the environment of `make serve-env`
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
@@ -63,6 +62,8 @@ def choose(model: Path, runtime: str) -> Found:
 
 def _first_that_runs(model: Path) -> Found:
     order = ("vllm", "tensorrt_llm", "llama_cpp") if has_gpu() else ("llama_cpp", "vllm")
+    if not model.exists():
+        find(model)  # which says so once, and not for each runtime
     reasons = []
     for runtime in order:
         try:

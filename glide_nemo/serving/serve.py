@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -88,10 +88,8 @@ def served(config: ServeConfig, *, beside: bool = False) -> Iterator[Server]:
     port = free_port(config.host, config.port)
     with tempfile.TemporaryDirectory(prefix="glide-serve-") as scratch:
         page, own_page = Path(scratch) / "page", found.runtime == "llama_cpp"
-        settings = Settings(
-            config.host, port, name_of(found), min(config.context or described.context, described.context),
-            config.parallel, config.threads, config.api_key, _guarded_template(described, Path(scratch)), page,
-        )  # fmt: skip
+        settings = _settings(config, found, described.context)
+        settings = replace(settings, port=port, template=_guarded_template(described, Path(scratch)), page=page)
         write_page(
             page, settings.name, chat=found.chat, needs_key=bool(config.api_key), api_port=None if own_page else port
         )
@@ -121,13 +119,21 @@ def dry_run(config: ServeConfig) -> str:
     """The command line that `serve` would start, with what its environment has beside ours."""
     config.check()
     found = choose(config.model, config.runtime)
-    context = describe(found.path).context
-    settings = Settings(
-        config.host, config.port, name_of(found), min(config.context or context, context), config.parallel,
-        config.threads, "..." if config.api_key else None,
-    )  # fmt: skip
-    planned = command(found, settings)
+    settings = _settings(config, found, describe(found.path).context)
+    planned = command(found, replace(settings, api_key="..." if config.api_key else None))
     return shlex.join(["env", *(f"{name}={value}" for name, value in planned.environment.items()), *planned.words])
+
+
+def _settings(config: ServeConfig, found: Found, trained_at: int) -> Settings:
+    return Settings(
+        host=config.host,
+        port=config.port,
+        name=name_of(found),
+        context=min(config.context or trained_at, trained_at),
+        parallel=config.parallel,
+        threads=config.threads,
+        api_key=config.api_key,
+    )
 
 
 def name_of(found: Found) -> str:

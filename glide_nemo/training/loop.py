@@ -88,7 +88,7 @@ def train(name: str, overrides: Sequence[str], paths: Paths, report: Report) -> 
     from megatron.bridge.training.pretrain import pretrain
     from torch.distributed.checkpoint.api import CheckpointException
 
-    from glide_nemo.model.bridge import latest_iteration
+    from glide_nemo.model.iterations import latest_iteration
     from glide_nemo.training.checkpoints import Reproducible, settle, verify
     from glide_nemo.training.continued_optimizer import ContinuedOptimizer
     from glide_nemo.training.curriculum import CountInSequences, enter_stage

@@ -14,6 +14,7 @@ from glide_nemo.console import progress
 from glide_nemo.data.blend import Part, blended
 from glide_nemo.errors import GlideError
 from glide_nemo.model.architecture import GlideArchitecture
+from glide_nemo.model.iterations import latest_iteration
 from glide_nemo.planning.fit import check_fit
 from glide_nemo.planning.machine import this_machine
 from glide_nemo.planning.plan import TrainingPlan
@@ -145,7 +146,7 @@ def _train(plan: TrainingPlan, parts: Sequence[Part], start: Path | None, draft:
                     heldout_loss = run_with_megatron(*training, log=log, on_event=show)
                 else:
                     heldout_loss = run_processes(plan.processes, *training, log=log, on_event=show)[-1]
-            if _newest(draft.path / "checkpoints") >= plan.train_iters:
+            if _step(latest_iteration(draft.path / "checkpoints")) >= plan.train_iters:
                 return heldout_loss
 
 
@@ -189,15 +190,15 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _newest(checkpoints: Path) -> int:
-    return int((checkpoints / "latest_checkpointed_iteration.txt").read_text())
+def _step(iteration: Path) -> int:
+    return int(iteration.name.removeprefix("iter_"))
 
 
 def _keep_newest(checkpoints: Path) -> None:
     """Removes all iterations but the newest, which is the result."""
-    newest = _newest(checkpoints)
+    newest = latest_iteration(checkpoints)
     for path in checkpoints.glob("iter_*"):
-        if path.name != f"iter_{newest:07d}":
+        if path != newest:
             shutil.rmtree(path)
 
 

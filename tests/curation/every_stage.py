@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from small_inputs import TEXTS, jsonl
 from small_warc import topic_pages, write_pages
 
-from glide_nemo.artifact import Artifact
+from glide_nemo.artifact import Artifact, load
 from glide_nemo.cli import main
 from glide_nemo.crawl.crawl import CrawlConfig, crawl
 
@@ -26,6 +29,21 @@ REASONS = {
     "opt_out_domain", "license_LicenseRef-closed", "toxic", "contaminated_riddles", "exact_duplicate",
     "near_duplicate",
 }  # fmt: skip
+
+
+def curated(arguments: list[str], folder: Path, out: str, *settings: str, **environment: str) -> Artifact:
+    """The corpus that a command line of `write_inputs` wrote in the folder, with nothing but GLiDE's own lines said."""
+    done = subprocess.run(
+        [sys.executable, "-m", "glide_nemo", *arguments, "--out", out, *settings],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "logging_progress" not in done.stderr and "INFO" not in done.stderr, "Ray's own progress is on the terminal"
+    return load(folder / out)
 
 
 def write_inputs(folder: Path) -> list[str]:

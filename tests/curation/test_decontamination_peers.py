@@ -21,7 +21,7 @@ Keeps = Callable[..., list[bool]]
 
 
 class WhiteSpace(WordTokenizer):
-    """Words as GPT-3 has them; datatrove's own for English is spaCy's."""
+    """Words as GPT-3 has them; datatrove's own for English is spaCy's. Decontamination asks for no sentence or span."""
 
     def word_tokenize(self, text: str) -> list[str]:
         return text.split()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from every_stage import assert_every_stage_took_something, write_inputs
+from every_stage import assert_every_stage_took_something, curated, write_inputs
 from glide_process import files_in, start, wait_for
 from ray_nodes import Nodes, end, no_ray_is_left, ray_processes
 from small_warc import topic_pages, write_pages
@@ -19,21 +19,6 @@ pytestmark = pytest.mark.needs_ray
 TIMEOUT = 500  # seconds
 
 
-def glide(arguments: list[str], folder: Path, out: str, *settings: str, **environment: str) -> Artifact:
-    """The corpus that `glide curate` wrote, with nothing of Ray's own on the terminal."""
-    done = subprocess.run(
-        [sys.executable, "-m", "glide_nemo", *arguments, "--out", out, *settings],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "logging_progress" not in done.stderr and "INFO" not in done.stderr, "Ray's own progress is on the terminal"
-    return load(folder / out)
-
-
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
     folder = tmp_path_factory.mktemp("every")
@@ -42,14 +27,14 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
 
 @pytest.fixture(scope="module")
 def local(inputs: tuple[list[str], Path]) -> Artifact:
-    corpus = glide(*inputs, "local", "workers=1")
+    corpus = curated(*inputs, "local", "workers=1")
     assert_every_stage_took_something(corpus)
     return corpus
 
 
 @pytest.mark.slow
 def test_ray_writes_the_corpus_that_local_processes_write(inputs: tuple[list[str], Path], local: Artifact) -> None:
-    assert glide(*inputs, "ray", "executor=ray", "workers=2").sha256 == local.sha256
+    assert curated(*inputs, "ray", "executor=ray", "workers=2").sha256 == local.sha256
     assert no_ray_is_left()
 
 
@@ -63,7 +48,7 @@ def test_a_run_that_is_killed_takes_its_ray_along_and_goes_on(inputs: tuple[list
     process.wait()
     assert no_ray_is_left()
     assert not (folder / "killed/artifact.json").exists()
-    assert glide(arguments, folder, "killed", "workers=1").sha256 == local.sha256
+    assert curated(arguments, folder, "killed", "workers=1").sha256 == local.sha256
 
 
 @pytest.mark.slow
@@ -72,7 +57,7 @@ def test_two_nodes_share_the_work_and_write_the_corpus_of_one_process(
 ) -> None:
     """Started elsewhere, with paths that are relative to the run's directory, as in a cluster."""
     with Nodes(tmp_path / "nodes") as cluster:
-        corpus = glide(*inputs, "two", "executor=ray", **cluster.environment)
+        corpus = curated(*inputs, "two", "executor=ray", **cluster.environment)
         assert len(ray_processes()) == 3, "a raylet a node and one server, and no Ray of its own"
     by_node = corpus.metrics["partitions_by_node"]
     assert len(by_node) == 2 and min(by_node.values()) > 0, by_node

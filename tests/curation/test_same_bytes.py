@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from every_stage import assert_every_stage_took_something, write_inputs
+from every_stage import assert_every_stage_took_something, curated, write_inputs
 
-from glide_nemo.artifact import Artifact, load
-
-
-def curated(arguments: list[str], folder: Path, name: str, *settings: str, **environment: str) -> Artifact:
-    done = subprocess.run(
-        [sys.executable, "-m", "glide_nemo", *arguments, "--out", name, *settings],
-        cwd=folder,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
-    return load(folder / name)
+from glide_nemo.artifact import Artifact
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 
 from glide_nemo.artifact import Artifact, load
 from glide_nemo.errors import GlideError
-from glide_nemo.export.calibration import IMPORTANCE, measure_importance
 from glide_nemo.export.compare import compare
 from glide_nemo.export.gguf import FILE, GgufConfig, export_gguf, quantization_of
+from glide_nemo.export.importance import IMPORTANCE, measure_importance
 from glide_nemo.export.logits import heldout_sequences, llama_cpp_logits
 
 
@@ -75,7 +75,7 @@ def test_the_matrix_is_the_mean_square_of_what_enters_each_matrix(model: Artifac
     import torch
     from safetensors.torch import load_file
 
-    from glide_nemo.export.calibration import _sequences
+    from glide_nemo.export.importance import _sequences
 
     found = measure_importance(model.path, small_tokens, 600)
     weights = load_file(model.path / "model.safetensors")
@@ -101,7 +101,7 @@ def test_the_matrix_does_not_depend_on_the_number_of_threads(model: Artifact, sm
 
 
 def test_what_it_is_calibrated_on_is_not_what_a_certificate_compares(small_tokens: Artifact) -> None:
-    from glide_nemo.export.calibration import _sequences
+    from glide_nemo.export.importance import _sequences
 
     stream = numpy.memmap(small_tokens.path / "heldout.bin", "uint16", mode="r")
     compared = {row.tobytes() for row in heldout_sequences(small_tokens.path, "uint16", 32, 128)}

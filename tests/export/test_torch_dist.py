@@ -12,17 +12,19 @@ import pytest
 from glide_nemo import artifact
 from glide_nemo.artifact import Artifact
 from glide_nemo.errors import GlideError
-from glide_nemo.export.hf import newest
 from glide_nemo.export.llama_names import llama_weights
 from glide_nemo.export.torch_dist import TorchDistCheckpoint
 from glide_nemo.model.architecture import GlideArchitecture
+from glide_nemo.model.iterations import latest_iteration
 from glide_nemo.training.pretrain import plan_training, pretrain
 from glide_nemo.training.worker import run_with_megatron
 
 
 def bridged(checkpoints: Path, architecture: GlideArchitecture, report: Any) -> dict[str, numpy.ndarray]:
     """By Megatron-Core's own load of the whole model and Megatron-Bridge's own mapping."""
-    from glide_nemo.model.bridge import hugging_face_config, hugging_face_weights, loaded_model
+    from bridge_weights import hugging_face_config, hugging_face_weights
+
+    from glide_nemo.model.bridge import loaded_model
 
     with loaded_model(checkpoints) as model:
         config = hugging_face_config(architecture, architecture.seq_length)
@@ -33,7 +35,7 @@ def assert_equal(checkpoint: Artifact) -> None:
     architecture = GlideArchitecture(**checkpoint.metrics["architecture"])
     wanted = run_with_megatron(bridged, checkpoint.path / "checkpoints", architecture)
     assert numpy.array_equal(wanted.pop("lm_head.weight"), wanted["model.embed_tokens.weight"])
-    stored = TorchDistCheckpoint(newest(checkpoint.path / "checkpoints"))
+    stored = TorchDistCheckpoint(latest_iteration(checkpoint.path / "checkpoints"))
     found = {name: weight.numpy() for name, weight in llama_weights(stored, architecture, architecture.vocab_size)}
     assert set(found) == set(wanted)
     for name, weight in wanted.items():
@@ -55,7 +57,7 @@ def test_a_checkpoint_of_two_processes_is_read_in_one(layout: str, small_tokens:
 
 
 def iteration_of(small_run: Path) -> Path:
-    return newest(artifact.last(small_run, "checkpoint").path / "checkpoints")
+    return latest_iteration(artifact.last(small_run, "checkpoint").path / "checkpoints")
 
 
 def test_a_part_of_a_tensor_is_put_together_from_what_holds_it(small_run: Path) -> None:

@@ -54,11 +54,12 @@ def logit_difference(vocab_size: int, stretched_to: int, report: Report) -> tupl
     import dataclasses
 
     import torch
+    from bridge_weights import hugging_face_config, hugging_face_weights
     from megatron.bridge.training.model_load_save import temporary_distributed_context
     from transformers import LlamaForCausalLM
 
     from glide_nemo.model.architecture import nano
-    from glide_nemo.model.bridge import hugging_face_config, hugging_face_weights, logits
+    from glide_nemo.model.bridge import logits
     from glide_nemo.model.provider import architecture_of, model_provider
 
     shape = dataclasses.replace(nano(), vocab_size=vocab_size, init_method_std=0.1)  # far from uniform

@@ -39,11 +39,12 @@ def megatron(small_tokens: Artifact, tmp_path_factory: pytest.TempPathFactory) -
 
 def train_and_record(paths: loop.Paths, report: loop.Report) -> None:
     """Runs in a process of its own, so what is replaced here need not be put back."""
+    from bridge_weights import hugging_face_config, hugging_face_weights
     from megatron.bridge.training import gpt_step
     from megatron.core.utils import unwrap_model
 
     from glide_nemo.model.architecture import nano
-    from glide_nemo.model.bridge import hugging_face_config, hugging_face_weights, loaded_model
+    from glide_nemo.model.bridge import loaded_model
 
     config = hugging_face_config(nano(), 256)
     recorded: dict[str, Any] = {"config": config.to_dict(), "batches": []}

@@ -32,13 +32,13 @@ def losses_of_a_batch(rows: Path, dtype: str, report: Report) -> dict[str, Any]:
     import itertools
 
     import torch
+    from bridge_weights import hugging_face_config, hugging_face_weights
     from megatron.bridge.training.model_load_save import temporary_distributed_context
     from megatron.bridge.training.utils.packed_seq_utils import get_packed_seq_params
     from transformers import LlamaForCausalLM
 
     from glide_nemo.data.packed_dataset import PackedConversations, joined, row_sample
     from glide_nemo.model.architecture import nano
-    from glide_nemo.model.bridge import hugging_face_config, hugging_face_weights
     from glide_nemo.model.provider import model_provider
 
     read = PackedConversations(seq_length=ROW, directory=str(rows), dtype=dtype).read("train")

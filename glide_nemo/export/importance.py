@@ -19,7 +19,7 @@ from glide_nemo.errors import GlideError
 from glide_nemo.export.gguf_file import gguf_names
 from glide_nemo.export.hf_config import read_config
 from glide_nemo.export.hugging_face_runtime import load_network
-from glide_nemo.export.logits import COMPARED_TOKENS, heldout_starts
+from glide_nemo.export.logits import heldout_starts, heldout_stream, not_compared
 
 if TYPE_CHECKING:
     import numpy
@@ -107,18 +107,14 @@ def _adding(total: torch.Tensor) -> Callable[[Any, tuple[torch.Tensor]], None]:
 
 
 def _sequences(tokens: Artifact, count: int, context: int) -> numpy.ndarray:
-    """`tokens_BS` int64 from all over the held-out split, without what a certificate compares on where that can be."""
+    """`tokens_BS` int64 from all over the held-out split, but for what a certificate compares on where that can be."""
     import numpy
 
-    stream = numpy.memmap(tokens.path / "heldout.bin", tokens.metrics["dtype"], mode="r")
+    stream = heldout_stream(tokens.path, tokens.metrics["dtype"])
     length = min(CHUNK, context, len(stream))
     if length == 0:
         raise GlideError(f"{tokens.path} holds no held-out tokens to calibrate on: pass calibration_tokens=0")
-    compared = numpy.zeros(len(stream), bool)
-    whole = min(context, len(stream))
-    for start in heldout_starts(len(stream), max(1, COMPARED_TOKENS // whole), whole):
-        compared[start : start + whole] = True
-    rest = stream[~compared] if (~compared).sum() >= length else stream
-    wanted = min(math.ceil(count / length), len(rest) // length)
-    starts = heldout_starts(len(rest), wanted, length)
-    return numpy.stack([rest[start : start + length] for start in starts]).astype(numpy.int64)
+    stream = not_compared(stream, context, at_least=length)
+    wanted = min(math.ceil(count / length), len(stream) // length)
+    starts = heldout_starts(len(stream), wanted, length)
+    return numpy.stack([stream[start : start + length] for start in starts]).astype(numpy.int64)
