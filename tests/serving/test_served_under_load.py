@@ -31,7 +31,8 @@ def answers(server: Server) -> dict[str, str]:
             if not said["logprobs"]:  # nothing but bytes that are no character yet
                 continue
             ranked = [sorted(top["logprob"] for top in each["top_logprobs"]) for each in said["logprobs"]["content"]]
-            if all(best - second > GAP for *_, second, best in ranked):
+            cut = said["text"].endswith("\ufffd")  # in a character: a stream holds its first bytes back to the end
+            if not cut and all(best - second > GAP for *_, second, best in ranked):
                 found[prompt] = said["text"]
     assert len(found) >= 20 and len(set(found.values())) >= 15  # or a mix-up could go unnoticed
     return found
