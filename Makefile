@@ -16,7 +16,7 @@ run: setup
 
 test: setup .venv/dev.stamp
 	@$(MAKE) --no-print-directory .venv/bin/llama-server || echo "no llama-server: tests that need one are skipped" >&2
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-slow: setup .venv/dev.stamp
 	@$(BIN)/python -m pytest -m slow $(ARGS)

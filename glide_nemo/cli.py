@@ -181,9 +181,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     added = command("evaluate", models.run_evaluate, output, "held-out bits per byte and an lm-eval task")
     added.add_argument("model", type=Path, metavar="RUN", help="run or Hugging Face model directory")
-    described = (
-        "hf, or a GGUF file of the run that llama.cpp scores lm-eval's tasks on (gguf:f16); default: %(default)s"
-    )
+    described = "hf, or for lm-eval's tasks alone vllm or a GGUF file of the run (gguf:f16); default: %(default)s"
     added.add_argument("--runtime", default="hf", metavar="TARGET", help=described)
 
     added = command("report", models.run_report, output, "one self-contained report.html from the artifacts of a run")

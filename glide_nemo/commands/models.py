@@ -44,12 +44,16 @@ def run_evaluate(args: argparse.Namespace) -> None:
         out = args.out or args.model / "evaluation"
         evaluate(config, last(args.model, "model"), last(args.model, "corpus"), out, force=True)
         return
+    config = apply_overrides(EvaluationConfig(evaluators=["continuation"]), args.overrides)
+    if args.runtime == "vllm":
+        out = args.out or args.model / "evaluation_vllm"
+        evaluate(config, last(args.model, "model"), last(args.model, "corpus"), out, vllm=True, force=True)
+        return
     from glide_nemo.export.subjects import parse_against
 
     ((name, export),) = parse_against(args.model, args.runtime).items()
     if not name.startswith("gguf") or not isinstance(export, Artifact):
-        raise GlideError(f"no lm-eval through {name}: pass --runtime hf, or gguf:f16 of the run")
-    config = apply_overrides(EvaluationConfig(evaluators=["continuation"]), args.overrides)
+        raise GlideError(f"no lm-eval through {name}: pass --runtime hf or vllm, or gguf:f16 of the run")
     out = args.out or args.model / f"evaluation_{name.replace(':', '_')}"
     evaluate(config, export.input("model"), last(args.model, "corpus"), out, gguf=export, force=True)
 

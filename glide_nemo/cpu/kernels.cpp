@@ -50,8 +50,8 @@ void check(const Tensor& t, const char* name) {
 
 inline float larger(float a, float b) { return (b > a || std::isnan(b)) ? b : a; }
 
-// exp(row) / sum(exp(row)) of n values, written to `to`, which may be the row itself; returns log(sum(exp(row))).
-float softmax_row(const float* row, float* to, int64_t n) {
+// Turns a row of n values into exp(row) / sum(exp(row)); returns log(sum(exp(row))).
+float softmax_row(float* row, int64_t n) {
   const int64_t whole = n - n % W;
   Vec most(-std::numeric_limits<float>::infinity());
   for (int64_t i = 0; i < whole; i += W) most = at::vec::maximum(most, Vec::loadu(row + i));
@@ -63,16 +63,16 @@ float softmax_row(const float* row, float* to, int64_t n) {
   Vec sums(0.f);
   for (int64_t i = 0; i < whole; i += W) {
     const Vec e = (Vec::loadu(row + i) - shift).exp();
-    e.store(to + i);
+    e.store(row + i);
     sums = sums + e;
   }
   float total = sum(sums);
   if (whole < n) {
-    store(to + whole, (load(row + whole, n - whole) - shift).exp(), n - whole);
-    for (int64_t i = whole; i < n; ++i) total += to[i];
+    store(row + whole, (load(row + whole, n - whole) - shift).exp(), n - whole);
+    for (int64_t i = whole; i < n; ++i) total += row[i];
   }
   const Vec share(1.f / total);
-  over_row(n, [&](int64_t i, int64_t w) { store(to + i, load(to + i, w) * share, w); });
+  over_row(n, [&](int64_t i, int64_t w) { store(row + i, load(row + i, w) * share, w); });
   return std::log(total) + largest;
 }
 
@@ -219,7 +219,7 @@ Tensor cross_entropy_(const Tensor& logits, const Tensor& target) {
     for (int64_t t = begin; t < end; ++t) {
       float* row = in + V * t;
       const float own = row[of[t]];
-      l[t] = softmax_row(row, row, V) - own;
+      l[t] = softmax_row(row, V) - own;
     }
   });
   return loss;
@@ -295,7 +295,7 @@ std::tuple<Tensor, Tensor> attention(const Tensor& query, const Tensor& key, con
         for (int64_t i = 0; i < m; ++i) {
           float* row = scores.at + i * S;
           const int64_t own = first + i + 1;  // a query sees itself and what is before it
-          log[task * S + first + i] = softmax_row(row, row, own);
+          log[task * S + first + i] = softmax_row(row, own);
           std::fill(row + own, row + seen, 0.f);
         }
         product(false, false, m, D, seen, 1.f, scores, v, 0.f, o.from(first));

@@ -29,7 +29,7 @@ from glide_nemo.evaluation.subject import Subject
 from glide_nemo.export.gguf import FILE
 from glide_nemo.steps import run_step
 
-SCORED_BY_LLAMA_CPP = {"continuation"}
+SCORED_BY_OTHER_RUNTIMES = {"continuation"}
 
 
 @dataclass
@@ -49,27 +49,30 @@ def evaluate(
     out: str | os.PathLike[str],
     *,
     gguf: Artifact | None = None,
+    vllm: bool = False,
     force: bool = False,
 ) -> Artifact:
     """Evaluates a Hugging Face model directory on the held-out split of a corpus; needs no network and no GPU.
 
-    With `gguf`, an export of that model, llama.cpp scores instead of transformers: lm-eval's tasks only.
+    lm-eval's tasks alone are scored by llama.cpp with `gguf`, an export of that model, and by vLLM with `vllm`.
     Raises GlideError for an unknown evaluator, a model that cannot be loaded and a corpus without held-out text.
     """
-    if gguf and set(config.evaluators) - SCORED_BY_LLAMA_CPP:
-        known = ", ".join(sorted(SCORED_BY_LLAMA_CPP))
-        raise GlideError(f"llama.cpp scores no {', '.join(config.evaluators)}: pass evaluators=[{known}]")
+    if (gguf or vllm) and (others := set(config.evaluators) - SCORED_BY_OTHER_RUNTIMES):
+        known = ", ".join(sorted(SCORED_BY_OTHER_RUNTIMES))
+        runtime = "llama.cpp" if gguf else "vLLM"
+        raise GlideError(f"{runtime} scores no {', '.join(sorted(others))}: pass evaluators=[{known}]")
     evaluators = {name: plugins.get("evaluators", name) for name in config.evaluators}
 
     def write(draft: Draft) -> None:
-        subject = Subject(model, corpus, config, draft.path, gguf=gguf.path / FILE if gguf else None)
+        subject = Subject(model, corpus, config, draft.path, gguf=gguf.path / FILE if gguf else None, vllm=vllm)
         with offline():
             for name, evaluator in evaluators.items():
                 _merge(draft.metrics, _result(name, evaluator, subject), name)
         draft.summary = _summary(draft.metrics)
 
     inputs = {"model": model, "corpus": corpus} | ({"gguf": gguf} if gguf else {})
-    return run_step("evaluate", out, "evaluation", _settings(config), inputs, write, force=force)
+    settings = _settings(config) | ({"runtime": "vllm"} if vllm else {})
+    return run_step("evaluate", out, "evaluation", settings, inputs, write, force=force)
 
 
 def _settings(config: EvaluationConfig) -> dict[str, Any]:

@@ -25,7 +25,7 @@ TASKS = Path(__file__).parent / "tasks"
 def run_task(subject: Subject, task: str, data: Path, batch_size: int) -> list[dict[str, Any]]:
     """The metrics of tasks/`task`.yaml on the items in `data` (JSONL): `{task, metric, value, stderr, n}` each.
 
-    lm-eval's own HFLM scores the choices, or llama.cpp where the subject is a GGUF file. Full results, with every
+    lm-eval's own HFLM scores them, or the subject's other runtime. Full results, with every
     item's log-likelihoods, go to logs/, since they hold times and paths.
     """
     with (
@@ -68,6 +68,12 @@ def _scorer(subject: Subject, batch_size: int) -> Iterator[LM]:
 
         with opened(subject.gguf, subject.context, exact=True) as model:
             yield LlamaCppScorer(model, subject.context)
+        return
+    if subject.vllm:
+        from glide_nemo.evaluation.vllm_scorer import vllm_scorer
+
+        with vllm_scorer(subject.model.path, subject.context, batch_size) as scorer:
+            yield scorer
         return
     from lm_eval.models.huggingface import HFLM
 

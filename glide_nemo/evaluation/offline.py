@@ -7,7 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 
-VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_EVALUATE_OFFLINE")
+VARIABLES = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_EVALUATE_OFFLINE": "1",
+    "NO_PROXY": "127.0.0.1",  # a server of ours is asked directly
+}
 # Where modules that are imported already keep what they read from those variables.
 COPIES = (
     ("huggingface_hub.constants", "HF_HUB_OFFLINE"),
@@ -22,7 +28,7 @@ def offline() -> Iterator[None]:
     """Inside, no hub is asked for anything; what was set before holds again after."""
     before = {name: os.environ.get(name) for name in VARIABLES}
     changed = []
-    os.environ.update(dict.fromkeys(VARIABLES, "1"))
+    os.environ.update(VARIABLES)
     for module_name, name in COPIES:
         module = sys.modules.get(module_name)
         if module is not None and hasattr(module, name):

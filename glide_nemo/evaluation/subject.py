@@ -34,7 +34,7 @@ class Document:
 class Subject:
     """One evaluation: what is evaluated (`model`), on what (`corpus`), how (`config`), and where files go (`out`).
 
-    With `gguf`, lm-eval's tasks are scored by llama.cpp on that file; it was made from `model`.
+    lm-eval's tasks are scored by transformers, or by llama.cpp on `gguf`, which was made from `model`, or by `vllm`.
     """
 
     model: Artifact
@@ -42,6 +42,7 @@ class Subject:
     config: Any
     out: Path
     gguf: Path | None = None
+    vllm: bool = False
 
     @cached_property
     def network(self) -> PreTrainedModel:
@@ -83,7 +84,7 @@ class Subject:
     @property
     def context(self) -> int:
         """Tokens that the model was trained to look at."""
-        if self.gguf:  # then the network need not be loaded
+        if self.gguf or self.vllm:  # then the network need not be loaded
             return int(read_config(self.model.path)["max_position_embeddings"])
         return int(self.network.config.max_position_embeddings)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from log_likelihoods import log_likelihoods, small_config
 
 from glide_nemo import corpus as corpora
 from glide_nemo.artifact import Artifact
@@ -38,21 +39,6 @@ metric_list:
 metadata:
   version: 1.0
 """
-
-
-def small_config() -> EvaluationConfig:
-    config = EvaluationConfig(evaluators=["continuation"])
-    config.continuation.items = 12
-    config.continuation.context_characters = 80
-    config.continuation.continuation_characters = 40
-    return config
-
-
-def log_likelihoods(out: Path, task: str) -> list[float]:
-    """Of every choice of every item, in order."""
-    samples = json.loads((out / "logs" / f"{task}.json").read_text())["samples"][task]
-    ordered = sorted(samples, key=lambda sample: sample["doc_id"])
-    return [float(choice[0]) for sample in ordered for choice in sample["filtered_resps"]]
 
 
 def assert_close(found: list[float], expected: list[float]) -> None:
