@@ -45,6 +45,14 @@ def find(model: Path, runtime: str = "auto") -> Found:
     raise GlideError(f"no exported model{wanted} in {model}: make one with `glide export {model}`")
 
 
+def find_packed(model: Path, runtime: str) -> Found | None:
+    """A directory that an exporter packed for one server, where that is the runtime: only it can load the weights."""
+    if not (model / RECORD).exists():
+        return None
+    made = artifact.load(model)
+    return Found(made.path, runtime, _is_chat(made)) if made.metrics.get("exporter") == runtime else None
+
+
 def _of_artifact(found: Artifact) -> Found:
     if _is_gguf(found):
         return Found(found.path / FILE, "llama_cpp", _is_chat(found))

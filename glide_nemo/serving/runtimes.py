@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glide_nemo.errors import GlideError
-from glide_nemo.serving.find import Found, find
+from glide_nemo.export.hf_config import read_config
+from glide_nemo.serving.find import Found, find, find_packed
 
 BESIDE = Path(sys.prefix) / "serve/bin/python"  # the environment of `make serve-env`
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
@@ -53,7 +54,8 @@ def choose(model: Path, runtime: str) -> Found:
     """
     if runtime == "auto":
         return _first_that_runs(model)
-    found = find(model, "llama_cpp" if runtime == "llama_cpp" else "transformers")
+    form = "llama_cpp" if runtime == "llama_cpp" else "transformers"
+    found = find_packed(model, runtime) or find(model, form)
     missing = _missing(runtime)
     if missing:
         raise GlideError(missing)
@@ -118,7 +120,9 @@ def _vllm(path: Path, settings: Settings) -> Command:
     if settings.threads:
         environment |= {"OMP_NUM_THREADS": str(settings.threads)}
     if not has_gpu():
-        words += ["--dtype", "float32", "--enforce-eager"]
+        # Its kernel for four bits has no float32, and in bfloat16 dies where a virtual machine announces AMX in vain.
+        dtype = "float16" if "quantization_config" in read_config(path) else "float32"
+        words += ["--dtype", dtype, "--enforce-eager"]
         environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}  # GiB
     return Command(words, environment)
 

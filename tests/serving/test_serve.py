@@ -20,6 +20,7 @@ import pytest
 
 from glide_nemo.artifact import Artifact
 from glide_nemo.cli import main
+from glide_nemo.export.vllm import VllmConfig, export_vllm
 from glide_nemo.serving.find import Found
 from glide_nemo.serving.runtimes import Settings, choose, command, llama_server
 from glide_nemo.serving.serve import ServeConfig, dry_run, served
@@ -265,11 +266,25 @@ def test_a_runtime_that_is_not_here_says_what_to_do(small_model: Artifact, monke
             choose(small_model.path, runtime)
 
 
-def test_vllm_and_tensorrt_llm_get_their_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vllm_and_tensorrt_llm_get_their_flags(
+    small_model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = Settings("127.0.0.1", 8000, "run/hf", 512, 4, template=tmp_path / "t.jinja")
     monkeypatch.setenv("GLIDE_VLLM_PYTHON", sys.executable)
-    words = " ".join(command(Found(tmp_path, "vllm", True), settings).words)
-    assert f"--model {tmp_path} --served-model-name run/hf" in words and "--generation-config vllm" in words
+    words = " ".join(command(Found(small_model.path, "vllm", True), settings).words)
+    assert f"--model {small_model.path} --served-model-name run/hf" in words and "--generation-config vllm" in words
     assert f"--chat-template {tmp_path}/t.jinja" in words and "--max-model-len 512" in words
-    words = " ".join(command(Found(tmp_path, "tensorrt_llm", True), settings).words)
-    assert f"serve {tmp_path} --backend pytorch" in words and "--max_seq_len 512" in words
+    words = " ".join(command(Found(small_model.path, "tensorrt_llm", True), settings).words)
+    assert f"serve {small_model.path} --backend pytorch" in words and "--max_seq_len 512" in words
+
+
+def test_what_was_packed_for_vllm_is_served_by_it_alone(
+    small_model: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from glide_nemo.errors import GlideError
+
+    monkeypatch.setenv("GLIDE_VLLM_PYTHON", sys.executable)
+    packed = export_vllm(VllmConfig("bf16"), small_model, tmp_path / "bf16")
+    assert choose(packed.path, "vllm").path == choose(packed.path, "auto").path == packed.path
+    with pytest.raises(GlideError, match="an export for vllm, no model to talk to"):
+        choose(packed.path, "llama_cpp")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
+from glide_nemo import artifact
 from glide_nemo.artifact import Artifact
 from glide_nemo.export.hugging_face_runtime import encode_text, load_network, load_tokenizer
+from glide_nemo.export.vllm import VllmConfig, export_vllm
 from glide_nemo.serving.runtimes import vllm_python
 from glide_nemo.serving.serve import ServeConfig, served
 from glide_nemo.serving.server import Server
@@ -43,6 +46,25 @@ def test_greedy_tokens_are_hugging_faces(vllm_server: Server, small_model: Artif
             assert whole.choices[0].token_ids == written[0, len(ids) :].tolist()
             pieces = client.completions.create(**asked, extra_body={"ignore_eos": True}, stream=True)
             assert "".join(piece.choices[0].text for piece in pieces) == whole.choices[0].text
+
+
+def test_four_bits_packed_for_vllm_mean_to_it_what_they_mean_here(small_run: Path, tmp_path: Path) -> None:
+    """Log-probabilities of each token of a prompt, by vLLM's own kernel in float16 and by our reading in float32."""
+    import torch
+
+    config = VllmConfig("w4a16", calibration_sequences=8, calibration_length=128)
+    packed = export_vllm(config, artifact.load(small_run / "hf"), tmp_path / "w4a16").path
+    network, tokenizer = load_network(packed), load_tokenizer(packed)
+    with served(ServeConfig(packed, runtime="vllm", port=0)) as running:
+        running.wait_until_ready(500.0)
+        with openai.OpenAI(base_url=f"{running.url}/v1", api_key="none") as client:
+            name = client.models.list().data[0].id
+            for prompt in PROMPTS:
+                ids = encode_text(tokenizer, f"{prompt} the given file, or None")
+                expected = network(torch.tensor([ids])).logits[0].log_softmax(-1)[range(len(ids) - 1), ids[1:]]
+                said = client.completions.create(model=name, prompt=ids, max_tokens=1, echo=True, logprobs=1)
+                found = torch.tensor(said.choices[0].logprobs.token_logprobs[1 : len(ids)])
+                torch.testing.assert_close(found, expected, rtol=0, atol=0.02)
 
 
 def test_control_symbols_in_a_message_are_text(vllm_server: Server) -> None:
