@@ -49,7 +49,8 @@ def test_eight_times_the_input_takes_no_more_memory_and_eight_times_the_time(tmp
     for metrics, pages in ((few, PAGES), (many, 8 * PAGES)):
         assert metrics["funnel"][-1]["documents"] > 0.9 * pages
         assert metrics["contaminated"] > 0
-        assert {"exact_duplicate", "near_duplicate"} <= {row["reason"] for row in metrics["rejections"]}
+        # An exact copy loses each of its paragraphs before pages are compared.
+        assert {"repeated_paragraphs", "near_duplicate"} <= {row["reason"] for row in metrics["rejections"]}
         assert metrics["counts"]["repeated_paragraphs"]["later_copies"] > 0
         assert metrics["counts"]["redact_pii"]["email"] > 0
     assert large.peak_bytes <= 1.3 * small.peak_bytes
