@@ -39,23 +39,21 @@ def run_evaluate(args: argparse.Namespace) -> None:
     from glide_nemo.errors import GlideError
     from glide_nemo.evaluation.evaluate import EvaluationConfig, evaluate
 
-    if args.runtime == "hf":
-        config = apply_overrides(EvaluationConfig(), args.overrides)
-        out = args.out or args.model / "evaluation"
-        evaluate(config, last(args.model, "model"), last(args.model, "corpus"), out, force=True)
-        return
-    config = apply_overrides(EvaluationConfig(evaluators=["continuation"]), args.overrides)
-    if args.runtime == "vllm":
-        out = args.out or args.model / "evaluation_vllm"
-        evaluate(config, last(args.model, "model"), last(args.model, "corpus"), out, vllm=True, force=True)
-        return
-    from glide_nemo.export.subjects import parse_against
+    hf = args.runtime == "hf"
+    config = apply_overrides(
+        EvaluationConfig() if hf else EvaluationConfig(evaluators=["continuation"]), args.overrides
+    )
+    out = args.out or args.model / ("evaluation" if hf else f"evaluation_{args.runtime.replace(':', '_')}")
+    if hf or args.runtime == "vllm":
+        model, gguf = last(args.model, "model"), None
+    else:
+        from glide_nemo.export.subjects import parse_against
 
-    ((name, export),) = parse_against(args.model, args.runtime).items()
-    if not name.startswith("gguf") or not isinstance(export, Artifact):
-        raise GlideError(f"no lm-eval through {name}: pass --runtime hf or vllm, or gguf:f16 of the run")
-    out = args.out or args.model / f"evaluation_{name.replace(':', '_')}"
-    evaluate(config, export.input("model"), last(args.model, "corpus"), out, gguf=export, force=True)
+        gguf = parse_against(args.model, args.runtime).get(args.runtime)
+        if not args.runtime.startswith("gguf") or not isinstance(gguf, Artifact):
+            raise GlideError(f"no lm-eval through {args.runtime}: pass --runtime hf or vllm, or gguf:f16 of the run")
+        model = gguf.input("model")
+    evaluate(config, model, last(args.model, "corpus"), out, gguf=gguf, vllm=args.runtime == "vllm", force=True)
 
 
 def run_report(args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ VARIABLES = {
     "HF_DATASETS_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_EVALUATE_OFFLINE": "1",
-    "NO_PROXY": "127.0.0.1",  # a server of ours is asked directly
+    "no_proxy": "127.0.0.1",  # a server of ours is asked directly; goes before NO_PROXY
 }
 # Where modules that are imported already keep what they read from those variables.
 COPIES = (

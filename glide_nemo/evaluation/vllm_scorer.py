@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 
-from glide_nemo.serving.find import Found
 from glide_nemo.serving.serve import ServeConfig, name_of, served
 
 
@@ -22,7 +21,7 @@ def vllm_scorer(model: Path, context: int, batch_size: int) -> Iterator[LocalCom
         server.wait_until_ready()
         yield LocalCompletionsAPI(
             base_url=f"{server.url}/v1/completions",
-            model=name_of(Found(model, "vllm", chat=False)),
+            model=name_of(model),
             tokenizer=str(model.resolve()),
             tokenizer_backend="huggingface",
             batch_size=batch_size,

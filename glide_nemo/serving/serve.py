@@ -128,7 +128,7 @@ def _settings(config: ServeConfig, found: Found, trained_at: int) -> Settings:
     return Settings(
         host=config.host,
         port=config.port,
-        name=name_of(found),
+        name=name_of(found.path),
         context=min(config.context or trained_at, trained_at),
         parallel=config.parallel,
         threads=config.threads,
@@ -136,9 +136,9 @@ def _settings(config: ServeConfig, found: Found, trained_at: int) -> Settings:
     )
 
 
-def name_of(found: Found) -> str:
+def name_of(path: Path) -> str:
     """What the API calls the model: its directory within the run."""
-    path = found.path.resolve()
+    path = path.resolve()
     return f"{path.parent.parent.name}/{path.parent.name}" if path.is_file() else f"{path.parent.name}/{path.name}"
 
 

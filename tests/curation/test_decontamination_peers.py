@@ -11,7 +11,7 @@ from benchmark_items import batch_of, clean_texts, indexed, planted, topic_items
 from datatrove.data import Document
 from datatrove.pipeline.decont.n_grams import NGramsDecontConfig, NGramsDecontFilter, NGramsDecontIndexer
 from datatrove.utils.text import TextNormConfig
-from datatrove.utils.word_tokenizers import WordTokenizer
+from datatrove.utils.word_tokenizers import WhitespaceTokenizer
 
 from curator_pipelines.decontamination.items import Item
 from curator_pipelines.decontamination.words import split_words
@@ -20,17 +20,11 @@ from curator_pipelines.stages.decontaminate import Decontaminate
 Keeps = Callable[..., list[bool]]
 
 
-class WhiteSpace(WordTokenizer):
-    """Words as GPT-3 has them; datatrove's own for English is spaCy's. Decontamination asks for no sentence or span."""
+class WhiteSpace(WhitespaceTokenizer):
+    """Words as GPT-3 has them; datatrove's own of this name cuts them by spaCy's rules."""
 
     def word_tokenize(self, text: str) -> list[str]:
         return text.split()
-
-    def sent_tokenize(self, text: str) -> list[str]:
-        raise NotImplementedError
-
-    def span_tokenize(self, text: str) -> list[tuple[int, int]]:
-        raise NotImplementedError
 
 
 @pytest.fixture
