@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
 from collections.abc import Callable
 from pydoc_data.topics import topics
 
 import pytest
+from growth import assert_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nemo_curator.stages.text.modifiers.unicode import UnicodeReformatter
@@ -58,15 +58,4 @@ def test_no_letter_is_a_mark() -> None:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_text_takes_linear_time(kind: str) -> None:
-    small, large = (HOSTILE[kind](size) for size in (25_000, 100_000))
-    assert _seconds(large) / max(_seconds(small), 1e-3) < 10  # quadratic would be 16
-
-
-def _seconds(text: str) -> float:
-    """CPU seconds, the best of two."""
-    runs = []
-    for _ in range(2):
-        started = time.process_time()
-        mend(text)
-        runs.append(time.process_time() - started)
-    return min(runs)
+    assert_linear(mend, HOSTILE[kind](25_000), HOSTILE[kind](100_000))

@@ -6,10 +6,10 @@ import base64
 import json
 import random
 import string
-import time
 
 import pandas as pd
 import pytest
+from growth import assert_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nemo_curator.tasks import DocumentBatch
@@ -157,12 +157,4 @@ HOSTILE = ["-----BEGIN PRIVATE" + " KEY-----", "eyJ", "eyJhbGciOiJub.eyJ", "a://
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_hostile_text_takes_linear_time(piece: str) -> None:
-    best = []
-    for times in (4_000, 16_000):
-        runs = []
-        for _ in range(3):
-            started = time.process_time()
-            REDACTOR.redact(piece * times)
-            runs.append(time.process_time() - started)
-        best.append(min(runs))
-    assert best[1] / max(best[0], 1e-3) < 10  # 4 is linear, 16 quadratic
+    assert_linear(REDACTOR.redact, piece * 4_000, piece * 16_000)
