@@ -15,6 +15,7 @@ from curator_pipelines.curate import curate
 from curator_pipelines.decontamination.fetch import IndexConfig, fetch
 from curator_pipelines.english import nano as nano_curation
 from curator_pipelines.models.perplexity import NgramConfig, train_ngrams
+from curator_pipelines.models.quality import QualityConfig, train_quality
 from glide_nemo import fork_server
 from glide_nemo.artifact import Artifact, last
 from glide_nemo.console import console
@@ -38,7 +39,9 @@ from glide_nemo.training.worker import PRELOAD
 def _every_stage() -> CurationConfig:
     """Thresholds of reference text, and the stages that only a caller can ask for: its models come from the road."""
     config = nano_curation()
+    config.paragraphs.drop_repeated = True
     config.max_toxicity = 0.9
+    config.min_quality = 0.01  # the thirtieth that is least like prose: lists of methods that say nothing of them
     return config
 
 
@@ -47,6 +50,11 @@ def _reference() -> CurationConfig:
     config = nano_curation()
     config.licenses = ["MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "PSF-2.0"]
     return config
+
+
+def _few_samples() -> QualityConfig:
+    """A hundred texts of each kind: single words, and as few turns as still part what is held out."""
+    return QualityConfig(word_ngrams=1, epochs=5)
 
 
 def _over_positions(*evaluators: str) -> EvaluationConfig:
@@ -63,6 +71,8 @@ class QuickstartConfig:
     crawl: CrawlConfig = field(default_factory=CrawlConfig)
     packages: DescriptionsConfig = field(default_factory=DescriptionsConfig)
     reference: CurationConfig = field(default_factory=_reference)
+    candidates: CurationConfig = field(default_factory=nano_curation)
+    classifier: QualityConfig = field(default_factory=_few_samples)
     ngrams: NgramConfig = field(default_factory=lambda: NgramConfig(input_bytes=1_000_000))
     benchmarks: IndexConfig = field(default_factory=IndexConfig)
     curation: CurationConfig = field(default_factory=_every_stage)
@@ -129,7 +139,7 @@ def quickstart(config: QuickstartConfig, run: Path, *, warcs: Sequence[Path] = (
     if not (run / "report" / "artifact.json").exists():
         fork_server.start(*workers.modules(), PRELOAD)  # imports Curator and Megatron while pages are crawled
     pages = crawl(config.crawl, run / "crawl", warcs=warcs, force=True)
-    corpus = curate(_with_models(config, run), pages, run / "corpus", force=True)
+    corpus = curate(_with_models(config, pages, run), pages, run / "corpus", force=True)
     tokenizer = train_tokenizer(config.tokenizer, corpus, run / "tokenizer", force=True)
     data = {
         "web": pack(config.tokens, corpus, tokenizer, run / "tokens", force=True).path,
@@ -151,14 +161,24 @@ def quickstart(config: QuickstartConfig, run: Path, *, warcs: Sequence[Path] = (
     return report
 
 
-def _with_models(config: QuickstartConfig, run: Path) -> CurationConfig:
-    """The curation, given what it compares documents with: other prose, and the prompts that evaluations ask."""
+def _with_models(config: QuickstartConfig, pages: Artifact, run: Path) -> CurationConfig:
+    """The curation, given what it compares documents with: other prose, and the prompts that evaluations ask.
+
+    Quality is likeness to that prose rather than to what the heuristics leave of the crawl (Li et al., 2024: DCLM).
+    """
     packages = record_descriptions(config.packages, run / "packages", force=True)
     reference = curate(config.reference, packages, run / "reference", force=True)
     ngrams = train_ngrams(config.ngrams, reference, run / "ngrams", force=True)
+    candidates = curate(config.candidates, pages, run / "candidates", force=True)
+    classifier = train_quality(config.classifier, [reference.path], [candidates.path], run / "classifier", force=True)
     benchmarks = fetch(config.benchmarks, run / "benchmarks", files=[UNIT_PROMPTS], force=True)
     decontamination = replace(config.curation.decontamination, benchmarks=str(benchmarks.path))
-    return replace(config.curation, perplexity_model=str(ngrams.path), decontamination=decontamination)
+    return replace(
+        config.curation,
+        perplexity_model=str(ngrams.path),
+        quality_model=str(classifier.path),
+        decontamination=decontamination,
+    )
 
 
 def _show_result(

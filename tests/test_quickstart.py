@@ -17,7 +17,8 @@ import pytest
 from glide_nemo.artifact import KINDS, RECORD, in_run, load
 
 STEPS = (
-    "crawl", "packages", "reference", "ngrams", "benchmarks", "corpus", "tokenizer", "tokens", "questions", "pairs",
+    "crawl", "packages", "reference", "ngrams", "candidates", "classifier", "benchmarks", "corpus",
+    "tokenizer", "tokens", "questions", "pairs",
     "phase_a", "phase_b", "phase_b_hf", "phase_b_evaluation", "phase_c", "phase_c_hf", "phase_c_evaluation",
     "sft.conversations", "sft", "dpo.pairs", "dpo", "hf", "gguf_f16", "gguf_q4_k_m", "certificate", "evaluation",
     "data_card", "report",
@@ -25,7 +26,8 @@ STEPS = (
 PHASES = {"phase_a": "phaseA", "phase_b": "phaseB", "phase_c": "phaseC", "sft": "sft", "dpo": "dpo"}
 LINES = {name: f"glide_nano_{recipe}" for name, recipe in PHASES.items()} | {
     "packages": "crawl", "reference": "curate", "ngrams": "perplexity-model", "benchmarks": "decontam fetch",
-    "corpus": "curate", "sft.conversations": "conversations", "dpo.pairs": "preferences", "data_card": "data card",
+    "candidates": "curate", "classifier": "quality-classifier", "corpus": "curate",
+    "sft.conversations": "conversations", "dpo.pairs": "preferences", "data_card": "data card",
     "phase_b_hf": "hf", "phase_c_hf": "hf", "phase_b_evaluation": "evaluate", "phase_c_evaluation": "evaluate",
     "evaluation": "evaluate",
 }  # fmt: skip
@@ -44,7 +46,7 @@ def digests(run: Path) -> dict[str, str]:
     return {name: load(run / name).sha256 for name in STEPS if name != "report"}
 
 
-BESIDE_THE_ROAD = {"classifier", "speed"}  # made only where they are asked for
+BESIDE_THE_ROAD = {"speed"}  # made only where they are asked for
 
 
 @pytest.fixture(scope="module")

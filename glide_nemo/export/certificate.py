@@ -120,7 +120,9 @@ def certify(
         }
         failed = [f"{check['runtime']} {check['measure']}" for check in checks if not check["passed"]]
         differences = [
-            f"{check['runtime']} {check['value']:.1e}" for check in checks if check["measure"] == "kl_divergence"
+            f"{check['runtime']} {check['value']:.1e}"
+            for check in checks
+            if check["measure"] == "kl_divergence" and check["against"] == REFERENCE
         ]
         draft.summary = f"FAILED: {', '.join(failed)}" if failed else f"agree, KL divergence {', '.join(differences)}"
 
@@ -131,13 +133,13 @@ def certify(
 
 def show(certificate: Artifact) -> None:
     """The checks as a table on the terminal."""
-    table = Table("runtime", "measure", "value", "bound", "", box=box.SIMPLE, title="exports against Megatron-Core")
+    table = Table("runtime", "against", "measure", "value", "bound", "", box=box.SIMPLE)
     for check in certificate.metrics["checks"]:
         bound = verdict = ""
         if check["bound"] is not None:
             bound = f"{'>=' if check['at_least'] else '<='} {check['bound']:g}"
             verdict = "[green]passed[/green]" if check["passed"] else "[red]FAILED[/red]"
-        table.add_row(check["runtime"], check["measure"], f"{check['value']:.4g}", bound, verdict)
+        table.add_row(check["runtime"], check["against"], check["measure"], f"{check['value']:.4g}", bound, verdict)
     console.print(table)
     for row in certificate.metrics.get("continuations", [])[:1]:
         told = Table("", "writes, the likeliest token each time", box=box.SIMPLE, title=escape(repr(row["prompt"])))
