@@ -7,6 +7,9 @@ BIN := .venv/bin
 UV := $(BIN)/python -m uv
 WORKERS ?= 2
 CMAKE ?= $(shell command -v cmake || echo "$(UV) tool run cmake")
+# Where Python may not keep bytecode as it runs, as in many containers, it is made at installation: imports take half the
+# time.
+export UV_COMPILE_BYTECODE := $(if $(PYTHONDONTWRITEBYTECODE),1)
 # This processor's instructions, but AMX: virtual machines announce it and then refuse it.
 NATIVE := $(shell for f in "-march=native -mno-amx-tile -mno-amx-int8 -mno-amx-bf16" "-march=native"; do \
 	echo | $${CC:-cc} $$f -E - >/dev/null 2>&1 && { echo "$$f"; break; }; done)
@@ -36,7 +39,7 @@ setup: .venv/base.stamp .venv/glide.stamp
 	@touch $@
 
 # Compiles glide_nemo/cpu/kernels.cpp for this machine too, 40 seconds.
-.venv/glide.stamp: pyproject.toml setup.py glide_nemo/cpu/kernels.cpp .venv/base.stamp
+.venv/glide.stamp: pyproject.toml setup.py $(wildcard glide_nemo/cpu/*.cpp glide_nemo/cpu/*.h) .venv/base.stamp
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -19,6 +19,7 @@ setup(
         CppExtension(
             f"glide_nemo.cpu._kernels_{capability.lower()}",
             ["glide_nemo/cpu/kernels.cpp"],
+            depends=["glide_nemo/cpu/attention.h", "glide_nemo/cpu/rows.h"],
             extra_compile_args=["-O3", "-g0", "-w", "-fopenmp", *flags, *FLAGS.get(capability, [])],
             optional=True,
         )
