@@ -109,6 +109,7 @@ def tiny() -> QuickstartConfig:
     config = QuickstartConfig()
     config.crawl.max_pages = 24
     config.packages.max_packages = 40
+    config.classifier.min_samples = 4
     config.ngrams.order, config.ngrams.vocab_size, config.ngrams.input_bytes = 3, 500, 50_000
     config.tokenizer.vocab_size = 512
     config.phase_a = [
@@ -162,22 +163,32 @@ def quickstart(config: QuickstartConfig, run: Path, *, warcs: Sequence[Path] = (
 
 
 def _with_models(config: QuickstartConfig, pages: Artifact, run: Path) -> CurationConfig:
-    """The curation, given what it compares documents with: other prose, and the prompts that evaluations ask.
-
-    Quality is likeness to that prose rather than to what the heuristics leave of the crawl (Li et al., 2024: DCLM).
-    """
+    """The curation, given what it compares documents with: other prose, and the prompts that evaluations ask."""
     packages = record_descriptions(config.packages, run / "packages", force=True)
     reference = curate(config.reference, packages, run / "reference", force=True)
     ngrams = train_ngrams(config.ngrams, reference, run / "ngrams", force=True)
-    candidates = curate(config.candidates, pages, run / "candidates", force=True)
-    classifier = train_quality(config.classifier, [reference.path], [candidates.path], run / "classifier", force=True)
     benchmarks = fetch(config.benchmarks, run / "benchmarks", files=[UNIT_PROMPTS], force=True)
     decontamination = replace(config.curation.decontamination, benchmarks=str(benchmarks.path))
     return replace(
         config.curation,
         perplexity_model=str(ngrams.path),
-        quality_model=str(classifier.path),
+        quality_model=_quality_model(config, reference, pages, run),
         decontamination=decontamination,
+    )
+
+
+def _quality_model(config: QuickstartConfig, reference: Artifact, pages: Artifact, run: Path) -> str:
+    """Quality is likeness to other prose rather than to what the heuristics leave of the crawl (Li et al., 2024: DCLM).
+
+    "", which is no model, where that is too little to learn from.
+    """
+    candidates = curate(config.candidates, pages, run / "candidates", force=True)
+    fewest = min(corpus.metrics["split"]["train"]["documents"] for corpus in (reference, candidates))
+    if fewest < config.classifier.min_samples:
+        console.print(f"  quality classifier: skipped, {fewest} samples are fewer than {config.classifier.min_samples}")
+        return ""
+    return str(
+        train_quality(config.classifier, [reference.path], [candidates.path], run / "classifier", force=True).path
     )
 
 

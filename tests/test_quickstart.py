@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from glide_nemo.artifact import KINDS, RECORD, in_run, load
+from glide_nemo.quickstart import _quality_model, tiny
 
 STEPS = (
     "crawl", "packages", "reference", "ngrams", "candidates", "classifier", "benchmarks", "corpus",
@@ -117,6 +118,19 @@ def test_every_step_is_a_command_of_its_own_with_the_same_result(finished: tuple
         done = subprocess.run(step, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         assert load(tmp_path / name).sha256 == load(run / name).sha256
+
+
+def test_a_crawl_too_small_for_a_classifier_does_without_one(
+    finished: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished[0] / "candidates", tmp_path / "candidates")
+    config = tiny()
+    config.classifier.min_samples = 1_000
+    reference, pages = (load(finished[0] / name) for name in ("reference", "crawl"))
+    assert _quality_model(config, reference, pages, tmp_path) == ""
+    said = capsys.readouterr().err
+    assert "quality classifier: skipped, 8 samples are fewer than 1000" in said and "candidates" in said
+    assert not (tmp_path / "classifier").exists()
 
 
 def test_the_report_is_one_file_that_asks_no_network(finished: tuple[Path, str]) -> None:

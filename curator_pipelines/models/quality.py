@@ -21,7 +21,6 @@ from glide_nemo.steps import run_step
 MODEL = "quality.bin"
 HIGH, LOW = "__label__high", "__label__low"
 THRESHOLDS = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))  # at which precision and recall are reported
-MIN_SAMPLES = 10  # of each kind, below which nothing held out says anything
 
 
 @dataclass
@@ -34,7 +33,8 @@ class QualityConfig:
     learning_rate: float = 0.5
     min_count: int = 2  # a rarer word is not learned
     buckets: int = 100_000  # hashed word pairs; the model takes 4 * dim bytes for each
-    max_samples: int = 200_000  # of each kind
+    min_samples: int = 10  # of each kind, below which nothing held out says anything
+    max_samples: int = 200_000
     max_words: int = 2_000  # read of each sample
     heldout_share: float = 0.1
     seed: int = 1
@@ -43,7 +43,7 @@ class QualityConfig:
         """Raises GlideError for a value that no model could be trained with."""
         if not 0 < self.heldout_share < 1:
             raise GlideError(f"heldout_share={self.heldout_share} is no share: choose one between 0 and 1")
-        for name in ("dim", "word_ngrams", "epochs", "min_count", "buckets", "max_samples", "max_words"):
+        for name in ("dim", "word_ngrams", "epochs", "min_count", "buckets", "min_samples", "max_samples", "max_words"):
             if getattr(self, name) < 1:
                 raise GlideError(f"{name}={getattr(self, name)} is too small: choose a number above 0")
 
@@ -78,10 +78,10 @@ def train_quality(
         both = high.keys() & low.keys()
         high, low = ({key: text for key, text in side.items() if key not in both} for side in (high, low))
         count = min(len(high), len(low), config.max_samples)
-        if count < MIN_SAMPLES:
+        if count < config.min_samples:
             raise GlideError(
                 f"too few samples, {len(high)} positive and {len(low)} negative differ: "
-                f"pass at least {MIN_SAMPLES} of each"
+                f"pass at least {config.min_samples} of each"
             )
         labelled = sorted([(key, HIGH) for key in sorted(high)[:count]] + [(key, LOW) for key in sorted(low)[:count]])
         texts = high | low
