@@ -18,7 +18,7 @@ from glide_nemo.artifact import KINDS, RECORD, in_run, load
 from glide_nemo.quickstart import _quality_model, tiny
 
 STEPS = (
-    "crawl", "packages", "reference", "ngrams", "candidates", "classifier", "benchmarks", "corpus",
+    "crawl", "packages", "reference", "ngrams", "benchmarks", "candidates", "classifier", "corpus",
     "tokenizer", "tokens", "questions", "pairs",
     "phase_a", "phase_b", "phase_b_hf", "phase_b_evaluation", "phase_c", "phase_c_hf", "phase_c_evaluation",
     "sft.conversations", "sft", "dpo.pairs", "dpo", "hf", "gguf_f16", "gguf_q4_k_m", "certificate", "evaluation",
