@@ -160,6 +160,8 @@ def test_killed_in_every_step_the_road_ends_where_the_uninterrupted_one_does(
 ) -> None:
     run = tmp_path / "run"
     for name in STEPS[:-1]:
+        if (run / name / RECORD).exists():
+            continue  # it was done within the half second after the step before it had begun
         _run_until(run, LINES.get(name, name.replace("_", " ", 1)), delay=0.5)
     done = quickstart(run)
     assert done.returncode == 0, done.stderr
