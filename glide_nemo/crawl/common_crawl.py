@@ -24,6 +24,8 @@ from glide_nemo.steps import run_step
 if TYPE_CHECKING:
     import httpx
 
+    from glide_nemo.crawl.open_connections import OpenConnections
+
 FOLDER = "files"
 CRAWL = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 HOW_IT_IS_FETCHED = ("base_url", "parallel", "tries", "timeout_seconds", "max_wait_seconds")  # not what comes of it
@@ -73,16 +75,19 @@ def _fetch(config: CommonCrawlConfig, crawl_id: str, draft: Draft) -> None:
     import httpx
 
     from glide_nemo.crawl.download import download
+    from glide_nemo.crawl.open_connections import OpenConnections
 
     started = time.monotonic()
     folder = draft.path / FOLDER
     folder.mkdir(exist_ok=True)
-    with httpx.Client(timeout=config.timeout_seconds, follow_redirects=True) as client:
+    connections = OpenConnections()
+    hooks = {"request": [connections.follow]}
+    with httpx.Client(timeout=config.timeout_seconds, follow_redirects=True, event_hooks=hooks) as client:
         listing = draft.path / f"{config.kind}.paths.gz"
         url = f"{config.base_url}/crawl-data/{crawl_id}/{listing.name}"
         download(client, url, listing, tries=config.tries, max_wait=config.max_wait_seconds)
         chosen = spread(_paths(listing), config.files)
-        _download_all(config, client, chosen, folder)
+        _download_all(config, client, connections, chosen, folder)
     files = [
         SourceFile(f"{FOLDER}/{name}", (folder / name).stat().st_size, file_sha256(folder / name), config.kind)
         for name in map(_name, chosen)
@@ -99,7 +104,9 @@ def _fetch(config: CommonCrawlConfig, crawl_id: str, draft: Draft) -> None:
     draft.summary = f"{len(files)} {config.kind.upper()} files of {crawl_id}, {size / 1e6:,.1f} MB"
 
 
-def _download_all(config: CommonCrawlConfig, client: httpx.Client, chosen: list[str], folder: Path) -> None:
+def _download_all(
+    config: CommonCrawlConfig, client: httpx.Client, connections: OpenConnections, chosen: list[str], folder: Path
+) -> None:
     """Fetches what is missing. A failure cuts the other transfers off; a later run goes on from there."""
     from glide_nemo.crawl.download import download
 
@@ -116,7 +123,7 @@ def _download_all(config: CommonCrawlConfig, client: httpx.Client, chosen: list[
                 advance(1, begun[done])
         except BaseException:
             stopped.set()
-            client.close()
+            connections.cut()
             pool.shutdown(cancel_futures=True)
             raise
 

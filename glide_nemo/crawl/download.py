@@ -58,7 +58,8 @@ def download(
         size = _size(partial)
         progress["idle"] = progress["idle"] + 1 if size <= progress["size"] else 0
         progress["size"] = max(size, progress["size"])
-        return progress["idle"] >= tries or state.attempt_number >= tries * 100
+        given_up = stopped is not None and stopped.is_set()
+        return given_up or progress["idle"] >= tries or state.attempt_number >= tries * 100
 
     attempts = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type((Failed, httpx.TransportError)),

@@ -14,7 +14,7 @@ class FlakyServer:
     """Serves `files` (path -> content). `faults` (path -> list) are spent one a request, before it serves as it should.
 
     Faults: "503"; "drop" (closes after half of what is asked for); "short" (a Content-Length of half); "slow" (one
-    kilobyte every 20 ms); "corrupt" (a byte changed). `sent` counts the bytes of each path, `asked` keeps the ranges.
+    kilobyte every 20 ms); "corrupt" (a byte changed); "stall" (no answer until the server ends). `sent` counts the bytes of each path, `asked` keeps the ranges.
     """
 
     def __init__(self, files: dict[str, bytes], *, etags: bool = True) -> None:
@@ -24,6 +24,7 @@ class FlakyServer:
         self.sent: Counter[str] = Counter()
         self.asked: list[tuple[str, str]] = []
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,6 +46,9 @@ class FlakyServer:
         with self._lock:
             self.asked.append((path, asked))
             fault = self.faults[path].pop(0) if self.faults.get(path) else ""
+        if fault == "stall":
+            self._ended.wait()
+            return
         content = self.files.get(path)
         if content is None or fault == "503":
             handler.send_response(503 if fault else 404)
@@ -94,5 +98,6 @@ class FlakyServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         self._http.shutdown()
         self._http.server_close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +92,19 @@ def test_a_server_that_never_recovers_ends_in_one_line_and_keeps_what_came(
     assert main(command) == 0
     assert server.sent[first] == len(server.files[first])
     assert load(tmp_path / "crawl").metrics["paths"][1] == second
+
+
+def test_a_failure_cuts_off_transfers_that_wait_for_a_server_which_does_not_answer(
+    server: FlakyServer, tmp_path: Path
+) -> None:
+    first, second, third = chosen(server, 0, 3, 6)
+    server.faults = {first: ["drop", *["503"] * 9], second: ["stall"], third: ["stall"]}
+    started = time.monotonic()
+    with pytest.raises(GlideError, match="HTTP status 503"):
+        fetch(server, tmp_path / "crawl")
+    assert time.monotonic() - started < CommonCrawlConfig().timeout_seconds / 2
+    server.faults = {}
+    assert fetch(server, tmp_path / "crawl").sha256 == fetch(server, tmp_path / "uninterrupted").sha256
 
 
 def test_killed_and_run_again_only_what_is_missing_is_fetched(server: FlakyServer, tmp_path: Path) -> None:
