@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,7 @@ FREE_TO_DIFFER = {"name", "seq_length", "init_method_std"}
 STRETCHED_ONCE = {"rope_scaling_factor", "rope_original_context", "rope_beta_fast", "rope_beta_slow"}
 Weights = Literal["trained", "ema"]
 CURVE_POINTS = 300  # at most, in artifact.json; loss.jsonl has every step
+ENDS = 0.05  # of the steps: their mean loss is what a run began and ended with, since batches differ by a nat at nano
 
 
 def plan_training(name: str, overrides: Sequence[str] = ()) -> TrainingPlan:
@@ -156,6 +158,8 @@ def _state_metrics(plan: TrainingPlan, heldout_loss: float | None, draft: Draft)
     evaluations = _read_lines(draft.path / "heldout.jsonl")
     rate = sorted(line["tokens_per_second"] for line in rates)[len(rates) // 2]
     stride = -(-len(losses) // CURVE_POINTS)
+    ends = max(1, round(ENDS * len(losses)))
+    first, final = (statistics.fmean(line["loss"] for line in some) for some in (losses[:ends], losses[-ends:]))
     counted, trained = run_with_megatron(loop.count_parameters, plan.name, plan.overrides)
     draft.metrics = {
         "recipe": plan.name,
@@ -167,7 +171,7 @@ def _state_metrics(plan: TrainingPlan, heldout_loss: float | None, draft: Draft)
         "seq_length": plan.seq_length,
         "train_iters": plan.train_iters,
         "tokens": losses[-1]["tokens"],
-        "final_loss": losses[-1]["loss"],
+        "final_loss": final,
         "heldout_loss": heldout_loss,
         "heldout": evaluations[-1] if evaluations else None,  # with what the objective measures beside the loss
         "tokens_per_second": rate,
@@ -180,7 +184,6 @@ def _state_metrics(plan: TrainingPlan, heldout_loss: float | None, draft: Draft)
         draft.metrics["rewards"] = [
             [line["step"], line["reward_accuracy"], line["reward_margin"]] for line in losses[::stride]
         ]
-    first, final = losses[0]["loss"], losses[-1]["loss"]
     heldout = "" if heldout_loss is None else f", held-out {heldout_loss:.2f}"
     draft.summary = f"{losses[-1]['tokens'] / 1e6:.2f} M tokens, loss {first:.2f} -> {final:.2f}{heldout}, "
     draft.summary += f"{rate:,.0f} tokens/s"
