@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 
-import torch
 import torch.nn.functional as F
 from megatron.bridge.models.gpt_provider import GPTModelProvider
 
@@ -54,7 +53,8 @@ def model_provider(
         bias_dropout_fusion=fused,
         masked_softmax_fusion=fused,
         persist_layer_norm=fused,
-        gradient_accumulation_fusion=fused and torch.cuda.is_available(),
+        # The output layer is not Transformer Engine's and raises without APEX: core/tensor_parallel/layers.py:1070.
+        gradient_accumulation_fusion=importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None,
         **layout,
     )
 
