@@ -14,7 +14,8 @@ class FlakyServer:
     """Serves `files` (path -> content). `faults` (path -> list) are spent one a request, before it serves as it should.
 
     Faults: "503"; "drop" (closes after half of what is asked for); "short" (a Content-Length of half); "slow" (one
-    kilobyte every 20 ms); "corrupt" (a byte changed); "stall" (no answer until the server ends). `sent` counts the bytes of each path, `asked` keeps the ranges.
+    kilobyte every 20 ms); "corrupt" (a byte changed); "stall" (no answer until the server ends). `sent` counts the
+    bytes of each path, `asked` keeps the ranges.
     """
 
     def __init__(self, files: dict[str, bytes], *, etags: bool = True) -> None:
