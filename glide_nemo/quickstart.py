@@ -33,7 +33,7 @@ from glide_nemo.release.data_card import DataCardConfig, beside, write_data_card
 from glide_nemo.release.report import write_report
 from glide_nemo.run import run_chain
 from glide_nemo.tokenizer.train import TokenizerConfig, train_tokenizer
-from glide_nemo.training.worker import PRELOAD
+from glide_nemo.training.worker import imported_ahead
 
 
 def _every_stage() -> CurationConfig:
@@ -138,7 +138,7 @@ def quickstart(config: QuickstartConfig, run: Path, *, warcs: Sequence[Path] = (
     """
     started = time.monotonic()
     if not (run / "report" / "artifact.json").exists():
-        fork_server.start(*workers.modules(), PRELOAD)  # imports Curator and Megatron while pages are crawled
+        fork_server.start(*workers.modules(), *imported_ahead())  # imports Curator and Megatron while pages are crawled
     pages = crawl(config.crawl, run / "crawl", warcs=warcs, force=True)
     corpus = curate(_with_models(config, pages, run), pages, run / "corpus", force=True)
     tokenizer = train_tokenizer(config.tokenizer, corpus, run / "tokenizer", force=True)

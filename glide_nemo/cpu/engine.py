@@ -12,8 +12,10 @@ def megatron_engine() -> Iterator[None]:
     import torch
 
     from glide_nemo.cpu.backend import megatron_on_cpu
+    from glide_nemo.cpu.imports import import_megatron
 
     if torch.cuda.is_available():
+        import_megatron(compiling=True)  # beside a GPU too, optional packages may be absent
         yield
     else:
         with megatron_on_cpu():

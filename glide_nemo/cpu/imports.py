@@ -73,10 +73,14 @@ def _stand_ins() -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
-def import_megatron() -> None:
-    """Imports Megatron-Core, then Megatron-Bridge's training and GPT parts. About 14 s on two cores, once a process."""
-    # With `torch.cuda.is_available()` answered yes, Dynamo would ask for a CUDA stream. Read when torch is imported.
-    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+def import_megatron(*, compiling: bool = False) -> None:
+    """Imports Megatron-Core, then Megatron-Bridge's training and GPT parts. About 14 s on two cores, once a process.
+
+    With `compiling`, torch may compile what Megatron marks for it, as on a GPU.
+    """
+    if not compiling:
+        # With `torch.cuda.is_available()` answered yes, Dynamo would ask for a CUDA stream. Read as torch is imported.
+        os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
     with warnings.catch_warnings(), _without_collection():
         warnings.simplefilter("ignore")  # dozens of "TE is not installed", said once by `glide doctor` instead
         with probes_find_nothing():

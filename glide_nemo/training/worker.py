@@ -2,7 +2,8 @@
 
 Megatron keeps global state, prints freely and takes 20 s to import. A child keeps the first out of the caller, its
 output goes to a log file, and the import is paid once: children are forked from a server that has done it
-(fork_server.py). A child ends with its parent, however that ends. `run_apart` does the same without Megatron.
+(fork_server.py), unless there is a GPU. A child ends with its parent, however that ends. `run_apart` does the same
+without Megatron.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 from glide_nemo import fork_server
 from glide_nemo.errors import GlideError, from_os_error
+from glide_nemo.planning.machine import this_machine
 
 PRELOAD = "glide_nemo.training.preload"  # imports Megatron
 
@@ -40,8 +42,19 @@ def run_with_megatron(
     that names the log, with the traceback as its cause. SIGTERM is the child's to answer (it saves a checkpoint); then
     KeyboardInterrupt is raised here.
     """
-    fork_server.start(PRELOAD)
-    return _run("forkserver", partial(_within_megatron, function), args, log, on_event)
+    ahead = imported_ahead()
+    if ahead:
+        fork_server.start(*ahead)
+    return _run("forkserver" if ahead else "spawn", partial(_within_megatron, function), args, log, on_event)
+
+
+def imported_ahead() -> tuple[str, ...]:
+    """What the fork server imports for workers: nothing where there is a GPU.
+
+    Megatron asks for CUDA as it is imported, and no fork of a process that did can use it (torch.cuda,
+    `_is_in_bad_fork`).
+    """
+    return () if this_machine().gpus else (PRELOAD,)
 
 
 def run_apart(function: Callable[..., Any], *args: Any, log: Path | None = None) -> Any:

@@ -1,0 +1,30 @@
+"""Processes with Megatron in them: where there is a GPU, they must be able to use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from glide_nemo.planning.machine import Machine
+from glide_nemo.training import worker
+
+
+def cannot_start_cuda(report: Any) -> tuple[bool, bool]:
+    """Whether torch takes this process for a fork of one that asked for CUDA, and whether Megatron is imported."""
+    import sys
+
+    import torch
+
+    return torch.cuda._is_in_bad_fork(), "megatron.bridge.training.pretrain" in sys.modules
+
+
+@pytest.mark.parametrize("gpus", [(), (("NVIDIA H100", 80.0),)], ids=["no GPU", "a GPU"])
+def test_a_worker_is_forked_only_where_there_is_no_gpu(
+    gpus: tuple[tuple[str, float], ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch refuses CUDA to a fork of a process that has asked for it, and importing Megatron asks."""
+    monkeypatch.setattr(worker, "this_machine", lambda: Machine(gpus=gpus, cores=2, memory_gb=8.0))
+    forked, imported = worker.run_with_megatron(cannot_start_cuda)
+    assert imported
+    assert forked is not bool(gpus)
