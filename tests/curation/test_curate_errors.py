@@ -176,4 +176,4 @@ def test_a_full_disk_is_one_line_and_the_same_command_goes_on_when_there_is_room
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         assert main([*command, "workers=1"]) == 0
     finally:
-        subprocess.run(["umount", disk])
+        subprocess.run(["umount", "--lazy", disk])  # a process may have it open still
