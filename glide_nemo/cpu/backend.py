@@ -35,11 +35,11 @@ def megatron_on_cpu() -> Iterator[None]:
         random_state,
     )
     from glide_nemo.cpu.device_mode import CudaMeansCpu
-    from glide_nemo.cpu.imports import import_megatron
+    from glide_nemo.cpu.imports import import_megatron, without_gpu_libraries
     from glide_nemo.cpu.seams import Seams
 
     import_megatron()
-    with Seams() as seams:
+    with without_gpu_libraries(), Seams() as seams:
         allocator.apply(seams)
         cuda_api.apply(seams)
         random_state.apply(seams)

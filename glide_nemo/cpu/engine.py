@@ -15,7 +15,7 @@ def megatron_engine() -> Iterator[None]:
     from glide_nemo.cpu.imports import import_megatron
 
     if torch.cuda.is_available():
-        import_megatron(compiling=True)  # beside a GPU too, optional packages may be absent
+        import_megatron(on_gpu=True)  # beside a GPU too, optional packages may be absent
         yield
     else:
         with megatron_on_cpu():

@@ -1,9 +1,12 @@
-"""Importing Megatron where Transformer Engine and nvidia-resiliency-ext are not installed.
+"""Importing Megatron where Transformer Engine and nvidia-resiliency-ext are not installed, or not to be used.
 
 Megatron-Core probes for both and falls back to its own layers; Megatron-Bridge imports them at module level for
 features that a CPU never reaches (LoRA over TE layers, in-process restart). So Core is imported first and finds
 neither, then Bridge with empty stand-ins in sys.modules, which are taken out again: whoever asks later gets an honest
 ImportError.
+
+Transformer Engine and Apex can be installed where there is no GPU, as in a container on a login node. Nothing of theirs
+computes on a CPU: there they count as absent, while Megatron is imported and while it runs.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
-from glide_nemo.cpu.postponed import modelopt_later, probes_find_nothing
+from glide_nemo.cpu.postponed import in_place, modelopt_later, probes_find_nothing
 
 STAND_INS = (
     "transformer_engine",
@@ -33,6 +36,8 @@ CORE = (
     "megatron.training.config",
     "megatron.core.models.hybrid.hybrid_layer_specs",
 )
+# core/optimizer/__init__.py:20, core/optimizer/clip_grads.py:23, core/tensor_parallel/layers.py:51
+OF_A_GPU = ("transformer_engine", "apex", "amp_C", "fused_weight_gradient_mlp_cuda")
 BRIDGE = ("megatron.bridge.training.pretrain", "megatron.bridge.training.gpt_step", "megatron.bridge.models.llama")
 
 
@@ -73,15 +78,16 @@ def _stand_ins() -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
-def import_megatron(*, compiling: bool = False) -> None:
+def import_megatron(*, on_gpu: bool = False) -> None:
     """Imports Megatron-Core, then Megatron-Bridge's training and GPT parts. About 14 s on two cores, once a process.
 
-    With `compiling`, torch may compile what Megatron marks for it, as on a GPU.
+    For a GPU: with Transformer Engine and Apex where they are installed, and torch compiles what Megatron marks for it.
     """
-    if not compiling:
+    if not on_gpu:
         # With `torch.cuda.is_available()` answered yes, Dynamo would ask for a CUDA stream. Read as torch is imported.
         os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-    with warnings.catch_warnings(), _without_collection():
+    hidden = nullcontext() if on_gpu else without_gpu_libraries()
+    with warnings.catch_warnings(), _without_collection(), hidden:
         warnings.simplefilter("ignore")  # dozens of "TE is not installed", said once by `glide doctor` instead
         with probes_find_nothing():
             for name in CORE:
@@ -89,6 +95,13 @@ def import_megatron(*, compiling: bool = False) -> None:
         with _stand_ins(), modelopt_later():
             for name in BRIDGE:
                 importlib.import_module(name)
+
+
+@contextmanager
+def without_gpu_libraries() -> Iterator[None]:
+    """Within it nobody finds Transformer Engine or Apex, unless they were imported before."""
+    with in_place(dict.fromkeys(OF_A_GPU)):
+        yield
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class _LateModule(types.ModuleType):
 @contextmanager
 def probes_find_nothing() -> Iterator[None]:
     """Within it, importing any of these packages raises ModuleNotFoundError, unless it has been imported before."""
-    with _in_place(dict.fromkeys((*PROBED_FOR, MODELOPT[0]))):
+    with in_place(dict.fromkeys((*PROBED_FOR, MODELOPT[0]))):
         yield
 
 
@@ -66,12 +66,12 @@ def modelopt_later() -> Iterator[None]:
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(modules[parent], child, module)
-    with _in_place(dict.fromkeys(PROBED_FOR) | modules):
+    with in_place(dict.fromkeys(PROBED_FOR) | modules):
         yield
 
 
 @contextmanager
-def _in_place(stand_ins: dict[str, types.ModuleType | None]) -> Iterator[None]:
+def in_place(stand_ins: dict[str, types.ModuleType | None]) -> Iterator[None]:
     """Puts stand-ins in sys.modules, None for a package that is not to be found, and takes them out again."""
     roots = {name.partition(".")[0] for name in stand_ins}
     free = {root for root in roots if root not in sys.modules}
