@@ -53,7 +53,7 @@ def model_provider(
         bias_dropout_fusion=fused,
         masked_softmax_fusion=fused,
         persist_layer_norm=fused,
-        # The output layer is not Transformer Engine's and raises without APEX: core/tensor_parallel/layers.py:1070.
+        # The output layer is not Transformer Engine's and raises without Apex: core/tensor_parallel/layers.py:1070.
         gradient_accumulation_fusion=importlib.util.find_spec("fused_weight_gradient_mlp_cuda") is not None,
         **layout,
     )
