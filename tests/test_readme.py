@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -102,6 +103,14 @@ def test_every_command_runs_in_the_order_shown(
         if "glide_nano_phaseC" in words:  # little text is held out
             smaller = [*smaller, "model.seq_length=256"]
         assert cli.main([*words[1:], *smaller]) == 0, f"{command}\n{capsys.readouterr().err}"
+
+
+def test_the_python_shown_runs_and_prints_a_gradient_without_a_warning_of_megatrons() -> None:
+    (shown,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert float(re.search(r"tensor\(([\d.e+-]+)\)", done.stdout)[1]) > 0
+    assert "WARNING:megatron.core.tensor_parallel" not in done.stderr
 
 
 def test_commands_of_every_step_are_shown() -> None:

@@ -6,6 +6,7 @@ initialisation, so dropout differs between tensor-parallel ranks and agrees with
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -24,6 +25,14 @@ def apply(seams: Seams) -> None:
         seams.replace(owner, "set_rng_state", _set_state, answers="load_checkpoint, bridge/training/checkpointing.py")
         for name in ("manual_seed", "manual_seed_all"):
             seams.replace(owner, name, _seed, answers="model_parallel_cuda_manual_seed, core/tensor_parallel/random.py")
+    warns = logging.getLogger(module)
+    warns.addFilter(_is_no_surprise)
+    seams.callback(warns.removeFilter, _is_no_surprise)
+
+
+def _is_no_surprise(record: logging.LogRecord) -> bool:
+    """Drops the tracker's warning that a region drew from the CPU's generator: here it is the region's own."""
+    return "CPU RNG state changed" not in record.getMessage()
 
 
 def _get_state(device: Any = None, clone: bool = False, graph_safe: bool = False) -> torch.Tensor:
