@@ -14,9 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from glide_nemo import fork_server
 from glide_nemo.errors import GlideError
-from glide_nemo.training.worker import Event, imported_ahead, passing_on_sigterm, run_with_megatron
+from glide_nemo.training.worker import Event, passing_on_sigterm, run_with_megatron
 
 _calls = itertools.count()  # of `first_alone`, which every process calls as often
 
@@ -83,8 +82,6 @@ def run_processes(
     Each finds its rank in the environment, as torchrun would set it. Events are those of the last, which knows the
     loss. Returns the result of each; raises the error of the first one that failed.
     """
-    if ahead := imported_ahead():
-        fork_server.start(*ahead)  # here, which threads must not race for
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -17,8 +17,6 @@ from glide_nemo.training import worker
 
 def cannot_start_cuda(report: Any) -> tuple[bool, bool]:
     """Whether torch takes this process for a fork of one that asked for CUDA, and whether Megatron is imported."""
-    import sys
-
     import torch
 
     return torch.cuda._is_in_bad_fork(), "megatron.bridge.training.pretrain" in sys.modules
